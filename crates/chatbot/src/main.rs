@@ -1,0 +1,3 @@
+//! The SmartBot chat service.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Environment files to CloudFormation templates, task definitions, appspecs and buildspecs.

@@ -1,0 +1,1 @@
+//! The deploy client over the AWS SDK.

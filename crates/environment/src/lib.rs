@@ -1,0 +1,1 @@
+//! The typed environment files: project.yaml and environments/*/environment.yaml.

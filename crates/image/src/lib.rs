@@ -1,0 +1,1 @@
+//! Builds the chatbot's OCI image and ships it to a registry.

@@ -1,0 +1,3 @@
+//! Task runner: thin dispatch, executes the workspace's binaries.
+
+fn main() {}
