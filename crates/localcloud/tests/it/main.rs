@@ -1,0 +1,3 @@
+//! The endpoint through its public surfaces: a real server on a loopback port.
+
+mod server;

@@ -1,0 +1,80 @@
+//! Starting, status and shutdown of the served endpoint.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+/// A `localcloud serve` process on a free port with a data directory of its own.
+pub(crate) struct Endpoint {
+    /// `127.0.0.1:<port>`.
+    pub(crate) address: String,
+    /// The process.
+    pub(crate) child: Child,
+    /// Its data directory.
+    _data: tempfile::TempDir,
+}
+
+impl Endpoint {
+    /// Starts one and waits until it serves.
+    pub(crate) fn start(extra: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let (child, address) = spawn(data.path(), "127.0.0.1:0", extra);
+        Self { address, child, _data: data }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(data: &std::path::Path, listen: &str, extra: &[&str]) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_localcloud"))
+        .args(["serve", "--listen", listen, "--data-dir"])
+        .arg(data)
+        .args(extra)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("localcloud starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("its URL");
+    (child, line.trim().trim_start_matches("http://").to_owned())
+}
+
+fn request(address: &str, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it accepts");
+    write!(stream, "{head}\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+#[test]
+fn status_says_where_it_is_and_how_fast_time_passes() {
+    let endpoint = Endpoint::start(&["--time-scale", "60"]);
+    let answer = request(&endpoint.address, &format!("GET /_localcloud/status HTTP/1.1\r\nHost: {}", endpoint.address));
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    let status: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!(status["endpoint"], format!("http://{}", endpoint.address));
+    assert_eq!(status["time_scale"], 60.0);
+    assert_eq!(status["schema"], 1);
+}
+
+#[test]
+fn a_foreign_host_is_refused() {
+    let endpoint = Endpoint::start(&[]);
+    let answer = request(&endpoint.address, "GET /_localcloud/status HTTP/1.1\r\nHost: evil.example");
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[test]
+fn the_shutdown_request_ends_it_with_success() {
+    let mut endpoint = Endpoint::start(&[]);
+    request(
+        &endpoint.address,
+        &format!("POST /_localcloud/shutdown HTTP/1.1\r\nContent-Length: 0\r\nHost: {}", endpoint.address),
+    );
+    assert!(endpoint.child.wait().expect("it ends").success());
+}
