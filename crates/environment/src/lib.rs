@@ -1,1 +1,27 @@
-//! The typed environment files: project.yaml and environments/*/environment.yaml.
+//! The typed environment files: `environments/project.yaml` and `environments/<name>/environment.yaml`.
+//!
+//! Everything is parsed and checked before anything else happens: a value of type [`Project`] or
+//! [`Environment`] is complete and consistent. Errors name file, line, column and field, carry a hint,
+//! and all problems of a file are reported at once.
+
+mod error;
+mod name;
+mod project;
+mod settings;
+mod source;
+mod units;
+mod validate;
+pub mod variables;
+
+pub use error::{Error, Problem};
+pub use name::{EnvironmentName, UnknownEnvironment};
+pub use project::{
+    BuildSettings, LocalSettings, PipelineSettings, Project, SourceProvider, SourceSettings,
+};
+pub use settings::{
+    AlarmSettings, Architecture, AutoscalingSettings, AutoscalingTargets, Canary, Capacity,
+    ChatBackend, ChatSettings, ConversationStore, CostSettings, DeploymentSettings, EdgeSettings,
+    Endpoint, Engine, Environment, HealthCheckSettings, Linear, Location, Nat, NetworkSettings,
+    ProtectionSettings, Schedule, Strategy, TaskSettings, TimeTargets,
+};
+pub use units::{Memory, Span};

@@ -1,0 +1,105 @@
+//! How a new version takes over.
+
+use serde::Deserialize;
+
+use crate::units::{Span, percent};
+
+/// How a new version takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentSettings {
+    /// Who moves the traffic.
+    #[serde(default)]
+    pub engine: Engine,
+    /// In which steps.
+    #[serde(with = "serde_yaml::with::singleton_map")]
+    pub strategy: Strategy,
+    /// How long the old version stays warm after the last step: the window of the instant rollback.
+    #[serde(default)]
+    pub bake: Span,
+    /// Names of CloudWatch alarms that stop a deployment and roll it back (at most 10).
+    #[serde(default)]
+    pub alarms: Vec<String>,
+    /// Times that the computed budget must keep.
+    #[serde(default)]
+    pub targets: TimeTargets,
+}
+
+/// Who moves the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// AWS CodeDeploy, blue/green.
+    #[default]
+    Codedeploy,
+    /// ECS itself.
+    Ecs,
+}
+
+/// In which steps traffic moves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// At once.
+    AllAtOnce,
+    /// A share first, the rest after a while.
+    Canary(Canary),
+    /// Equal shares at equal times.
+    Linear(Linear),
+}
+
+/// A share first, the rest after a while.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// The share, 1 to 99 percent.
+    #[serde(deserialize_with = "percent")]
+    pub percent: u8,
+    /// How long it lasts, whole minutes.
+    #[serde(rename = "for")]
+    pub duration: Span,
+}
+
+/// Equal shares at equal times.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linear {
+    /// The share of each step, 1 to 99 percent.
+    #[serde(deserialize_with = "percent")]
+    pub percent: u8,
+    /// Time between steps, whole minutes.
+    pub every: Span,
+}
+
+/// Times that the computed budget must keep.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeTargets {
+    /// From the start of a deployment to its first production request, without the canary's own wait.
+    pub deploy: Span,
+    /// From the decision to roll back to the old version serving everything.
+    pub rollback: Span,
+}
+
+impl Default for TimeTargets {
+    fn default() -> Self {
+        TimeTargets {
+            deploy: Span::minutes(5),
+            rollback: Span::minutes(5),
+        }
+    }
+}
+
+impl Strategy {
+    /// Time from the first to the last step.
+    pub fn duration(&self) -> Span {
+        match self {
+            Strategy::AllAtOnce => Span::seconds(0),
+            Strategy::Canary(canary) => canary.duration,
+            Strategy::Linear(linear) => {
+                let steps = 100_u64.div_ceil(u64::from(linear.percent));
+                Span::seconds(linear.every.as_seconds() * (steps - 1))
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Scaling, chat, alarms, cost and protection.
+
+use serde::Deserialize;
+
+use crate::units::Span;
+
+/// How many tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoscalingSettings {
+    /// Never fewer.
+    pub min: u32,
+    /// Never more.
+    pub max: u32,
+    /// At the start; afterwards scaling decides.
+    pub desired: u32,
+    /// What scaling keeps steady.
+    #[serde(default)]
+    pub targets: AutoscalingTargets,
+    /// Other bounds at certain times.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
+}
+
+/// What scaling keeps steady, each when given.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoscalingTargets {
+    /// Average CPU of the service, percent.
+    pub cpu_percent: Option<u8>,
+    /// Average memory of the service, percent.
+    pub memory_percent: Option<u8>,
+}
+
+/// Other bounds from a time on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Name, unique in the environment: `weekday-peak`.
+    pub name: String,
+    /// When, as the six fields of an AWS cron: `30 8 ? * MON-FRI *`.
+    pub cron: String,
+    /// Time zone of `cron`: `Asia/Tokyo`.
+    #[serde(default = "utc")]
+    pub timezone: String,
+    /// Never fewer from then on.
+    pub min: u32,
+    /// Never more from then on.
+    pub max: u32,
+}
+
+/// What answers and where conversations are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChatSettings {
+    /// What answers.
+    pub backend: ChatBackend,
+    /// Where conversations are kept.
+    pub conversation_store: ConversationStore,
+}
+
+/// What answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChatBackend {
+    /// The FAQ engine inside the service.
+    #[default]
+    Faq,
+}
+
+impl ChatBackend {
+    /// As the chatbot reads it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ChatBackend::Faq => "faq",
+        }
+    }
+}
+
+/// Where conversations are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConversationStore {
+    /// In files of the task's own volume.
+    #[default]
+    Embedded,
+    /// In a DynamoDB table.
+    Dynamodb,
+}
+
+impl ConversationStore {
+    /// As the chatbot reads it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ConversationStore::Embedded => "embedded",
+            ConversationStore::Dynamodb => "dynamodb",
+        }
+    }
+}
+
+/// When people are told, and who.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmSettings {
+    /// Share of requests answered with a server error, percent.
+    pub error_percent: Option<u8>,
+    /// 99th percentile of the time to answer.
+    pub latency_p99: Option<Span>,
+    /// Memory of the service, percent.
+    pub memory_percent: Option<u8>,
+    /// E-mail addresses.
+    #[serde(default)]
+    pub emails: Vec<String>,
+}
+
+/// Assumptions behind the monthly cost.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostSettings {
+    /// Conversations a month.
+    pub conversations: u64,
+    /// Deployments a day.
+    pub deployments_per_day: u32,
+    /// Log volume a month, GB.
+    pub log_gigabytes: u32,
+    /// Images kept in the repository, GB.
+    pub image_gigabytes: u32,
+}
+
+impl Default for CostSettings {
+    fn default() -> Self {
+        CostSettings {
+            conversations: 1_000_000,
+            deployments_per_day: 1,
+            log_gigabytes: 5,
+            image_gigabytes: 10,
+        }
+    }
+}
+
+/// What must not happen by mistake.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProtectionSettings {
+    /// Stacks refuse to be deleted, and so does the load balancer.
+    pub termination: bool,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
