@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
 use hyper::service::service_fn;
@@ -18,9 +19,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cloud::Cloud;
+use crate::ids;
+use crate::wire::Models;
 
 /// A body that is either whole or streamed from a file.
 pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
+
+/// The largest request of an AWS API: a layer part (20 MiB) in base64, with room.
+const MAX_REQUEST: usize = 64 << 20;
 
 /// A whole body.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
@@ -29,6 +35,7 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 
 /// Serves until `shutdown` becomes true, by a signal or by the shutdown request, then lets open requests finish.
 pub async fn serve(cloud: Cloud, listener: TcpListener, shutdown: watch::Sender<bool>) -> std::io::Result<()> {
+    let models = Arc::new(Models::embedded().map_err(std::io::Error::other)?);
     let graceful = GracefulShutdown::new();
     let mut stop = shutdown.subscribe();
     loop {
@@ -45,11 +52,10 @@ pub async fn serve(cloud: Cloud, listener: TcpListener, shutdown: watch::Sender<
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let _ = stream.set_nodelay(true);
-        let cloud = cloud.clone();
-        let shutdown = shutdown.clone();
+        let (cloud, models, shutdown) = (cloud.clone(), models.clone(), shutdown.clone());
         let service = service_fn(move |request| {
-            let (cloud, shutdown) = (cloud.clone(), shutdown.clone());
-            async move { Ok::<_, Infallible>(respond(&cloud, &shutdown, request).await) }
+            let (cloud, models, shutdown) = (cloud.clone(), models.clone(), shutdown.clone());
+            async move { Ok::<_, Infallible>(respond(&cloud, &models, &shutdown, request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -66,7 +72,12 @@ pub async fn serve(cloud: Cloud, listener: TcpListener, shutdown: watch::Sender<
     Ok(())
 }
 
-async fn respond(cloud: &Cloud, shutdown: &watch::Sender<bool>, request: Request<Incoming>) -> Response<Body> {
+async fn respond(
+    cloud: &Cloud,
+    models: &Models,
+    shutdown: &watch::Sender<bool>,
+    request: Request<Incoming>,
+) -> Response<Body> {
     if !host_is_loopback(request.headers()) {
         // A page in a browser can make requests to loopback under a name of its own (DNS rebinding): not with this Host.
         return text(StatusCode::FORBIDDEN, "the embedded endpoint answers requests for loopback hosts only\n");
@@ -77,8 +88,36 @@ async fn respond(cloud: &Cloud, shutdown: &watch::Sender<bool>, request: Request
             shutdown.send_replace(true);
             text(StatusCode::OK, "shutting down\n")
         }
-        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+        (_, path) if path.starts_with("/_localcloud/") => text(StatusCode::NOT_FOUND, "not found\n"),
+        _ => api(cloud, models, request).await,
     }
+}
+
+/// Answers a call of an AWS API.
+async fn api(cloud: &Cloud, models: &Models, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await.map(http_body_util::Collected::to_bytes) else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large or was cut off\n");
+    };
+    let request_id = ids::uuid();
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let answer = match models.decode(target, &head.headers, &body) {
+        Err(rejection) => {
+            tracing::debug!(error = %rejection.error, "a request is refused");
+            rejection.respond(&request_id)
+        }
+        Ok(request) => {
+            let call = request.call;
+            match cloud.call(call.service, call.operation, request.input).await {
+                Ok(output) => call.respond(&output, &request_id),
+                Err(error) => {
+                    tracing::debug!(service = %call.service, operation = call.operation, %error, "an operation failed");
+                    call.fail(&error, &request_id)
+                }
+            }
+        }
+    };
+    answer.map(full)
 }
 
 fn status(cloud: &Cloud) -> Response<Body> {

@@ -10,8 +10,10 @@ pub mod cloud;
 pub mod engine;
 pub mod error;
 pub mod http;
+pub mod ids;
 pub mod services;
 pub mod store;
+pub mod wire;
 
 pub use cloud::{Cloud, Settings};
 pub use error::ApiError;
