@@ -8,15 +8,14 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::cloud::Cloud;
+use crate::services::codepipeline;
 
 /// Starts every reconciler. They run until the handles are aborted or the process ends.
 pub fn start(cloud: &Cloud) -> Vec<JoinHandle<()>> {
-    let _ = cloud;
-    vec![]
+    vec![supervise("codepipeline", cloud, codepipeline::engine::run)]
 }
 
 /// Runs a reconciler, and runs it again should it ever panic: one bad record must not stop a whole service.
-#[expect(dead_code, reason = "the first reconciler uses it")]
 pub(crate) fn supervise<F, Fut>(name: &'static str, cloud: &Cloud, run: F) -> JoinHandle<()>
 where
     F: Fn(Cloud) -> Fut + Send + 'static,
@@ -36,7 +35,6 @@ where
 }
 
 /// Waits until the store changes, or for `at_most` of real time: the pause between two steps of a reconciler.
-#[expect(dead_code, reason = "the first reconciler uses it")]
 pub(crate) async fn pause(changes: &mut tokio::sync::watch::Receiver<u64>, at_most: Duration) {
     let _ = tokio::time::timeout(at_most, changes.changed()).await;
     // Several changes often come together; and a reconciler's own writes must not make it spin.

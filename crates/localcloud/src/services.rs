@@ -9,7 +9,7 @@ mod cloudwatch;
 mod codebuild;
 mod codeconnections;
 mod codedeploy;
-mod codepipeline;
+pub(crate) mod codepipeline;
 mod ecr;
 mod ecs;
 mod elbv2;

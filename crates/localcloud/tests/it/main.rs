@@ -1,3 +1,5 @@
 //! The endpoint through its public surfaces: a real server on a loopback port.
 
+mod client;
+mod codepipeline;
 mod server;

@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 /// A `localcloud serve` process on a free port with a data directory of its own.
 pub(crate) struct Endpoint {
+    extra: Vec<String>,
     /// `127.0.0.1:<port>`.
     pub(crate) address: String,
     /// The process.
     pub(crate) child: Child,
-    /// Its data directory.
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Endpoint {
@@ -19,7 +19,15 @@ impl Endpoint {
     pub(crate) fn start(extra: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let (child, address) = spawn(data.path(), "127.0.0.1:0", extra);
-        Self { address, child, _data: data }
+        Self { extra: extra.iter().map(ToString::to_string).collect(), address, child, data }
+    }
+
+    /// `kill -9`, then a new process over the same state on the same port.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+        let extra: Vec<&str> = self.extra.iter().map(String::as_str).collect();
+        (self.child, self.address) = spawn(self.data.path(), &self.address, &extra);
     }
 }
 
