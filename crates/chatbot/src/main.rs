@@ -1,3 +1,144 @@
-//! The SmartBot chat service.
+//! The `smartbot` program: configuration, threads, signals, exit codes.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chatbot::app::App;
+use chatbot::config::{self, Config, ProcessVariables, VARIABLES};
+use chatbot::server::{Drained, serve};
+use chatbot::{healthcheck, logging};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+const FAILURE: u8 = 1;
+const USAGE: u8 = 2;
+const BAD_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_str()).collect();
+    match arguments[..] {
+        [] => run(),
+        [Some("--healthcheck")] => check(),
+        [Some("--version" | "-V")] => {
+            println!("smartbot {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        [Some("--help" | "-h")] => {
+            print!("{}", help());
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("smartbot: unknown arguments\n  hint: smartbot --help");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn help() -> String {
+    let mut text = String::from(
+        "SmartBot, the SmartAssist chat service.\n\n\
+         Usage: smartbot                 serve until SIGTERM\n\
+         \x20      smartbot --healthcheck   ask the server at LISTEN; 0 when it is healthy, otherwise 1\n\
+         \x20      smartbot --version | --help\n\n\
+         Variables:\n",
+    );
+    for variable in VARIABLES {
+        let default = if variable.default.is_empty() { String::new() } else { format!(" [{}]", variable.default) };
+        text.push_str(&format!("  {:<24}{}{default}\n", variable.name, variable.about));
+    }
+    text.push_str(
+        "\nWithout CONVERSATIONS_DIR conversations go to /data/conversations if /data exists and can be\n\
+         written, otherwise below the temporary directory (TMPDIR or /tmp), apart for each ENVIRONMENT.\n\n\
+         Exit codes: 0 stopped after a complete drain; 1 failed, or connections were cut at the drain\n\
+         deadline; 2 usage; 64 bad configuration.\n",
+    );
+    text
+}
+
+fn check() -> ExitCode {
+    let address = match config::healthcheck_address(&ProcessVariables) {
+        Ok(address) => address,
+        Err(errors) => {
+            eprintln!("smartbot: {errors}");
+            return ExitCode::from(FAILURE);
+        }
+    };
+    match healthcheck::check(address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("smartbot: {error}\n  hint: is the server running with the same LISTEN?");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn run() -> ExitCode {
+    let config = match Config::read(&ProcessVariables) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("smartbot: {errors}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    logging::start(config.log.clone());
+    let app = match App::open(&config) {
+        Ok(app) => app,
+        Err(errors) => {
+            eprintln!("smartbot: {errors}");
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build();
+    let ended =
+        runtime.context("the threads could not be started").and_then(|runtime| runtime.block_on(listen(config, app)));
+    match ended {
+        Ok(Drained::Complete) => ExitCode::SUCCESS,
+        Ok(Drained::Cut(_)) => ExitCode::from(FAILURE),
+        Err(error) => {
+            eprintln!("smartbot: {error:#}");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+async fn listen(config: Config, app: std::sync::Arc<App>) -> anyhow::Result<Drained> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("cannot listen on {}\n  hint: is another process using it? LISTEN names another", config.listen)
+    })?;
+    tracing::info!(
+        address = %listener.local_addr()?,
+        version = env!("CARGO_PKG_VERSION"),
+        commit = config.release.commit,
+        environment = config.release.environment,
+        entries = app.engine.entries(),
+        "listening"
+    );
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::spawn(async move {
+            // Asked twice means now.
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::warn!("asked to stop a second time: leaving at once");
+            std::process::exit(i32::from(FAILURE));
+        });
+    };
+    let drained = serve(listener, app, &config, stop).await;
+    match drained {
+        Drained::Complete => tracing::info!("stopped: every reply was finished"),
+        Drained::Cut(connections) => tracing::error!(connections, "stopped: connections cut at the drain deadline"),
+    }
+    Ok(drained)
+}

@@ -1,0 +1,306 @@
+//! Everything that can be configured, read from variables in this module and nowhere else.
+//!
+//! Reading never stops at the first mistake: [`Config::read`] reports all of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use tracing_subscriber::filter::Targets;
+
+/// Where variables come from: the process, or a map in tests.
+pub trait Variables {
+    /// The value of a variable, if it is set.
+    fn get(&self, name: &str) -> Option<String>;
+}
+
+/// The variables of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessVariables;
+
+impl Variables for ProcessVariables {
+    fn get(&self, name: &str) -> Option<String> {
+        // A value that is not UTF-8 is kept, damaged, so that parsing refuses it with its name.
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+    }
+}
+
+impl Variables for BTreeMap<&str, &str> {
+    fn get(&self, name: &str) -> Option<String> {
+        BTreeMap::get(self, name).map(|value| (*value).to_owned())
+    }
+}
+
+/// One variable, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// The value when it is not set.
+    pub default: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+const fn variable(name: &'static str, default: &'static str, about: &'static str) -> Variable {
+    Variable { name, default, about }
+}
+
+/// Every variable read, in the order of `--help`.
+pub const VARIABLES: &[Variable] = &[
+    variable("LISTEN", "127.0.0.1:8080", "address and port to listen on"),
+    variable("LOG_LEVEL", "info", "error, warn, info, debug, trace, or target=level pairs"),
+    variable("KNOWLEDGE_FILE", "(built in)", "YAML or JSON file of questions and answers"),
+    variable("CONVERSATION_STORE", "embedded", "embedded (files) or memory (lost with the process)"),
+    variable("CONVERSATIONS_DIR", "(see below)", "directory of the embedded store"),
+    variable("STREAM_DELTA_DELAY_MS", "0", "pause between two pieces of a streamed answer, 0 to 10000"),
+    variable("DRAIN_DELAY_SECONDS", "5", "how long to keep serving after SIGTERM, 0 to 600"),
+    variable("DRAIN_DEADLINE_SECONDS", "45", "how long open replies may then take, 0 to 3600"),
+    variable("MAX_CONNECTIONS", "4096", "connections served at once; beyond it only probes are answered"),
+    variable("WORKER_THREADS", "1", "threads that serve requests, 1 to 64"),
+    variable("SMARTBOT_COMMIT", "unknown", "commit this was built from; the image sets it"),
+    variable("SMARTBOT_COMMIT_TIME", "", "time of that commit; the image sets it"),
+    variable("IMAGE_DIGEST", "", "digest of the image this runs from"),
+    variable("ENVIRONMENT", "local", "name of the environment, for /version and the metrics"),
+];
+
+/// The complete configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `LISTEN`: address and port to listen on, default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// `LOG_LEVEL`: what is logged, default `info`.
+    pub log: Targets,
+    /// `KNOWLEDGE_FILE`: questions and answers, default built in.
+    pub knowledge_file: Option<PathBuf>,
+    /// `CONVERSATION_STORE` and `CONVERSATIONS_DIR`: where conversations are kept.
+    pub store: Store,
+    /// `STREAM_DELTA_DELAY_MS`: pause between two pieces of a streamed answer, default none.
+    pub delta_delay: Duration,
+    /// `DRAIN_DELAY_SECONDS`: how long to keep serving after SIGTERM, default 5.
+    pub drain_delay: Duration,
+    /// `DRAIN_DEADLINE_SECONDS`: how long open replies may take after that, default 45.
+    pub drain_deadline: Duration,
+    /// `MAX_CONNECTIONS`: connections served at once, default 4096.
+    pub max_connections: usize,
+    /// `WORKER_THREADS`: threads that serve requests, default 1.
+    pub worker_threads: usize,
+    /// What runs, for `/version`, the metrics and the header `x-smartbot-commit`.
+    pub release: Release,
+}
+
+/// What is running.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Release {
+    /// `SMARTBOT_COMMIT`.
+    pub commit: Option<String>,
+    /// `SMARTBOT_COMMIT_TIME`.
+    pub commit_time: Option<String>,
+    /// `IMAGE_DIGEST`.
+    pub image_digest: Option<String>,
+    /// `ENVIRONMENT`.
+    pub environment: Option<String>,
+}
+
+/// Which conversation store to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// Files in this directory.
+    Directory(PathBuf),
+    /// Files in the first of these that can be written: `CONVERSATIONS_DIR` is not set.
+    FirstOf(Vec<Candidate>),
+    /// Memory: explicitly asked for, lost with the process.
+    Memory,
+}
+
+/// A directory to try: used when `base` exists and `below` can be made in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Must exist already; it is never created.
+    pub base: PathBuf,
+    /// The directory of the store, relative to `base`.
+    pub below: PathBuf,
+}
+
+/// Everything wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The variable to change.
+    pub variable: &'static str,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "bad configuration ({count} {})", if count == 1 { "mistake" } else { "mistakes" })?;
+        for error in &self.0 {
+            write!(f, "\n  {}: {}\n    hint: {}", error.variable, error.problem, error.hint)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl Config {
+    /// Reads the configuration; on mistakes, all of them.
+    pub fn read(variables: &dyn Variables) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader { variables, errors: Vec::new() };
+        let environment = reader.line("ENVIRONMENT");
+        let config = Self {
+            listen: reader.listen(),
+            log: reader.parse("LOG_LEVEL", "info", "use error, warn, info, debug, trace, or target=level pairs"),
+            knowledge_file: reader.text("KNOWLEDGE_FILE").map(PathBuf::from),
+            store: reader.store(environment.as_deref()),
+            delta_delay: Duration::from_millis(reader.number("STREAM_DELTA_DELAY_MS", 0, 0, 10_000)),
+            drain_delay: Duration::from_secs(reader.number("DRAIN_DELAY_SECONDS", 5, 0, 600)),
+            drain_deadline: Duration::from_secs(reader.number("DRAIN_DEADLINE_SECONDS", 45, 0, 3600)),
+            max_connections: reader.number("MAX_CONNECTIONS", 4096, 1, 1_000_000) as usize,
+            worker_threads: reader.number("WORKER_THREADS", 1, 1, 64) as usize,
+            release: Release {
+                commit: reader.line("SMARTBOT_COMMIT"),
+                commit_time: reader.line("SMARTBOT_COMMIT_TIME"),
+                image_digest: reader.line("IMAGE_DIGEST"),
+                environment,
+            },
+        };
+        if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+    }
+}
+
+/// The address a health check in the same container asks; wildcards become loopback.
+pub fn healthcheck_address(variables: &dyn Variables) -> Result<SocketAddr, ConfigErrors> {
+    let mut reader = Reader { variables, errors: Vec::new() };
+    let mut address = reader.listen();
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    if reader.errors.is_empty() { Ok(address) } else { Err(ConfigErrors(reader.errors)) }
+}
+
+struct Reader<'a> {
+    variables: &'a dyn Variables,
+    errors: Vec<ConfigError>,
+}
+
+impl Reader<'_> {
+    /// An empty value counts as not set: task definitions cannot always leave a variable out.
+    fn text(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// A value that ends up in headers and metrics: visible ASCII, at most 200 characters.
+    fn line(&mut self, name: &'static str) -> Option<String> {
+        let value = self.text(name)?;
+        if value.len() > 200 || !value.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            self.wrong(
+                name,
+                format!("{value:?} is not a short line of ASCII"),
+                "use at most 200 visible ASCII characters",
+            );
+            return None;
+        }
+        Some(value)
+    }
+
+    fn parse<T>(&mut self, name: &'static str, default: &str, hint: &str) -> T
+    where
+        T: FromStr<Err: fmt::Display> + Default,
+    {
+        let value = self.text(name).unwrap_or_else(|| default.to_owned());
+        value.parse().unwrap_or_else(|error| {
+            self.wrong(name, format!("{value:?} is not valid: {error}"), hint);
+            T::default()
+        })
+    }
+
+    fn listen(&mut self) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let Some(value) = self.text("LISTEN") else {
+            return default;
+        };
+        value.parse().unwrap_or_else(|_| {
+            self.wrong(
+                "LISTEN",
+                format!("{value:?} is not an address with a port"),
+                "for example 127.0.0.1:8080 or 0.0.0.0:8080",
+            );
+            default
+        })
+    }
+
+    fn number(&mut self, name: &'static str, default: u64, least: u64, most: u64) -> u64 {
+        let Some(value) = self.text(name) else {
+            return default;
+        };
+        match value.parse() {
+            Ok(number) if (least..=most).contains(&number) => number,
+            _ => {
+                self.wrong(
+                    name,
+                    format!("{value:?} is not a whole number from {least} to {most}"),
+                    &format!("leave it unset for {default}"),
+                );
+                default
+            }
+        }
+    }
+
+    fn store(&mut self, environment: Option<&str>) -> Store {
+        let directory = self.text("CONVERSATIONS_DIR").map(PathBuf::from);
+        match (self.text("CONVERSATION_STORE").as_deref(), directory) {
+            (None | Some("embedded"), Some(directory)) => Store::Directory(directory),
+            (None | Some("embedded"), None) => {
+                let temporary = self.text("TMPDIR").unwrap_or_else(|| "/tmp".to_owned());
+                // Staging and production on one machine must not meet in the temporary directory.
+                let environment: String = environment
+                    .unwrap_or("local")
+                    .chars()
+                    .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+                    .collect();
+                Store::FirstOf(vec![
+                    Candidate { base: "/data".into(), below: "conversations".into() },
+                    Candidate { base: temporary.into(), below: format!("smartbot-{environment}/conversations").into() },
+                ])
+            }
+            (Some("memory"), None) => Store::Memory,
+            (Some("memory"), Some(_)) => {
+                self.wrong(
+                    "CONVERSATIONS_DIR",
+                    "is set, but CONVERSATION_STORE is memory".to_owned(),
+                    "unset one of the two",
+                );
+                Store::Memory
+            }
+            (Some(other), _) => {
+                self.wrong(
+                    "CONVERSATION_STORE",
+                    format!("{other:?} is not supported by this build"),
+                    "use embedded or memory",
+                );
+                Store::Memory
+            }
+        }
+    }
+
+    fn wrong(&mut self, variable: &'static str, problem: String, hint: &str) {
+        self.errors.push(ConfigError { variable, problem, hint: hint.to_owned() });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Candidate, Config, Store, VARIABLES, Variables, healthcheck_address};
+
+/// Notes every name asked for.
+#[derive(Default)]
+struct Recorder(std::cell::RefCell<Vec<String>>);
+
+impl Variables for Recorder {
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.borrow_mut().push(name.to_owned());
+        None
+    }
+}
+
+#[test]
+fn nothing_set_is_a_valid_configuration() {
+    let config = Config::read(&BTreeMap::new()).expect("defaults are valid");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.drain_delay, Duration::from_secs(5));
+    assert_eq!(config.worker_threads, 1);
+    assert_eq!(
+        config.store,
+        Store::FirstOf(vec![
+            Candidate { base: "/data".into(), below: "conversations".into() },
+            Candidate { base: "/tmp".into(), below: "smartbot-local/conversations".into() },
+        ])
+    );
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let variables = BTreeMap::from([
+        ("LISTEN", "8080"),
+        ("LOG_LEVEL", "chatbot=loud"),
+        ("WORKER_THREADS", "0"),
+        ("DRAIN_DELAY_SECONDS", "5s"),
+        ("CONVERSATION_STORE", "dynamodb"),
+        ("SMARTBOT_COMMIT", "a\u{7f}"),
+    ]);
+    let errors = Config::read(&variables).unwrap_err();
+    let named: Vec<_> = errors.0.iter().map(|error| error.variable).collect();
+    for name in variables.keys() {
+        assert!(named.contains(name), "{name} in {errors}");
+    }
+    assert_eq!(errors.to_string().matches("hint:").count(), variables.len());
+}
+
+#[test]
+fn a_memory_store_must_be_asked_for() {
+    let memory = Config::read(&BTreeMap::from([("CONVERSATION_STORE", "memory")])).unwrap();
+    assert_eq!(memory.store, Store::Memory);
+    let directory =
+        Config::read(&BTreeMap::from([("CONVERSATIONS_DIR", "/var/x"), ("CONVERSATION_STORE", "")])).unwrap();
+    assert_eq!(directory.store, Store::Directory(PathBuf::from("/var/x")));
+}
+
+#[test]
+fn a_wildcard_address_is_checked_on_loopback() {
+    let address = |listen| healthcheck_address(&BTreeMap::from([("LISTEN", listen)])).unwrap().to_string();
+    assert_eq!(address("0.0.0.0:8080"), "127.0.0.1:8080");
+    assert_eq!(address("[::]:8080"), "[::1]:8080");
+    assert_eq!(address("127.0.0.11:8080"), "127.0.0.11:8080");
+}
+
+#[test]
+fn every_variable_read_is_documented() {
+    let recorder = Recorder::default();
+    Config::read(&recorder).expect("defaults are valid");
+    for name in recorder.0.take() {
+        // TMPDIR is the system's, explained below the table.
+        let documented = name == "TMPDIR" || VARIABLES.iter().any(|variable| variable.name == name);
+        assert!(documented, "{name}");
+    }
+}

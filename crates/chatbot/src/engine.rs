@@ -1,0 +1,248 @@
+//! From a message to a reply: find, judge, answer or decline.
+//!
+//! The engine never answers without a source. What it finds is judged by coverage: enough of it
+//! and the entry's answer is given; some of it and the closest questions are offered; less and the
+//! person is handed over.
+
+use serde::Serialize;
+
+use crate::knowledge::{Entry, Knowledge, Wording};
+use crate::retrieval::{Hit, Index};
+use crate::text::{Language, is_cjk, normalise};
+
+/// From this coverage on, the best hit is the answer.
+const ANSWER: f32 = 0.6;
+/// From this coverage on, the best hits are offered as suggestions.
+const SUGGEST: f32 = 0.35;
+/// The most suggestions offered.
+const SUGGESTIONS: usize = 3;
+/// A suggestion needs at least this share of the best hit's score.
+const SUGGESTION_SCORE: f32 = 0.3;
+/// A message up to this long may be a follow-up: CJK characters, or words of other scripts.
+const FOLLOW_UP_CJK: usize = 10;
+const FOLLOW_UP_WORDS: usize = 4;
+
+/// Answers messages from one knowledge file.
+#[derive(Debug)]
+pub struct Engine {
+    knowledge: Knowledge,
+    shelves: Vec<Shelf>,
+}
+
+/// The entries that exist in one language, indexed.
+#[derive(Debug)]
+struct Shelf {
+    language: Language,
+    index: Index,
+    /// Positions in `knowledge.entries`, by document.
+    entries: Vec<usize>,
+}
+
+/// What the engine says to a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// What kind of reply this is.
+    pub outcome: Outcome,
+    /// The language it is written in.
+    pub language: Language,
+    /// The text for the person.
+    pub text: String,
+    /// What the text is based on; empty only for a handover.
+    pub citations: Vec<Citation>,
+    /// Coverage of the best hit, 0 to 1.
+    pub confidence: f32,
+    /// True when the previous message was needed to understand this one.
+    pub follow_up: bool,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// An entry answers it.
+    Answer,
+    /// Entries that may be meant are offered.
+    DidYouMean,
+    /// Nothing known; a person should take over.
+    Handover,
+}
+
+impl Outcome {
+    /// Every outcome, in a fixed order.
+    pub const ALL: [Outcome; 3] = [Outcome::Answer, Outcome::DidYouMean, Outcome::Handover];
+
+    /// The name used in JSON, logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Answer => "answer",
+            Outcome::DidYouMean => "did_you_mean",
+            Outcome::Handover => "handover",
+        }
+    }
+}
+
+/// A knowledge entry that a reply rests on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Citation {
+    /// The entry's id.
+    pub id: String,
+    /// Its question, in the reply's language.
+    pub title: String,
+    /// Page with more about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Share of the question found in it, 0 to 1.
+    pub coverage: f32,
+}
+
+impl Engine {
+    /// Indexes a knowledge file.
+    pub fn new(knowledge: Knowledge) -> Self {
+        let shelves = Language::ALL.iter().map(|&language| Shelf::build(&knowledge, language)).collect();
+        Self { knowledge, shelves }
+    }
+
+    /// Number of entries known.
+    pub fn entries(&self) -> usize {
+        self.knowledge.entries.len()
+    }
+
+    /// Replies to a message. `previous` is what the same person wrote before it, if anything.
+    pub fn reply(&self, message: &str, previous: Option<&str>) -> Reply {
+        let language = Language::of(message).or_else(|| previous.and_then(Language::of)).unwrap_or(Language::Ja);
+        let Some(shelf) = self.shelf(language) else {
+            return self.handover(language, 0.0);
+        };
+        let hits = shelf.index.search(message, SUGGESTIONS);
+        let best = hits.first().map_or(0.0, |hit| hit.coverage);
+        if best >= ANSWER {
+            return self.answer(shelf, &hits[0], false);
+        }
+        if let Some((other, hit)) = self.other_language(shelf, message) {
+            return self.answer(other, &hit, false);
+        }
+        if let Some(hit) = previous.and_then(|previous| follow_up(shelf, message, previous)) {
+            return self.answer(shelf, &hit, true);
+        }
+        if best >= SUGGEST {
+            return self.suggest(shelf, &hits, best);
+        }
+        self.handover(language, best)
+    }
+
+    /// The shelf of a language, or of another one when nothing is written in it.
+    fn shelf(&self, language: Language) -> Option<&Shelf> {
+        let filled = || self.shelves.iter().filter(|shelf| !shelf.index.is_empty());
+        filled().find(|shelf| shelf.language == language).or_else(|| filled().next())
+    }
+
+    /// The answer in the other language, when the message mixes both scripts ("Slack連携"): names in
+    /// Latin letters can outweigh the language a person really writes.
+    fn other_language(&self, asked: &Shelf, message: &str) -> Option<(&Shelf, Hit)> {
+        if !(message.chars().any(is_cjk) && message.chars().any(|c| c.is_ascii_alphabetic())) {
+            return None;
+        }
+        self.shelves
+            .iter()
+            .filter(|shelf| shelf.language != asked.language)
+            .find_map(|shelf| shelf.index.search(message, 1).first().map(|&hit| (shelf, hit)))
+            .filter(|(_, hit)| hit.coverage >= ANSWER)
+    }
+
+    fn answer(&self, shelf: &Shelf, hit: &Hit, follow_up: bool) -> Reply {
+        let Some((entry, wording)) = self.entry(shelf, hit) else {
+            return self.handover(shelf.language, hit.coverage);
+        };
+        Reply {
+            outcome: Outcome::Answer,
+            language: shelf.language,
+            text: wording.answer.clone(),
+            citations: vec![cite(entry, wording, hit)],
+            confidence: hit.coverage,
+            follow_up,
+        }
+    }
+
+    fn suggest(&self, shelf: &Shelf, hits: &[Hit], confidence: f32) -> Reply {
+        let floor = hits.first().map_or(0.0, |hit| hit.score * SUGGESTION_SCORE);
+        let citations: Vec<Citation> = hits
+            .iter()
+            .filter(|hit| hit.score >= floor)
+            .filter_map(|hit| self.entry(shelf, hit).map(|(entry, wording)| cite(entry, wording, hit)))
+            .collect();
+        let mut text =
+            self.knowledge.replies.get(&shelf.language).map(|replies| replies.did_you_mean.clone()).unwrap_or_default();
+        for citation in &citations {
+            text.push_str("\n- ");
+            text.push_str(&citation.title);
+        }
+        Reply { outcome: Outcome::DidYouMean, language: shelf.language, text, citations, confidence, follow_up: false }
+    }
+
+    fn handover(&self, language: Language, confidence: f32) -> Reply {
+        let text = self.knowledge.replies.get(&language).map(|replies| replies.handover.clone());
+        Reply {
+            outcome: Outcome::Handover,
+            language,
+            text: text.unwrap_or_default(),
+            citations: Vec::new(),
+            confidence,
+            follow_up: false,
+        }
+    }
+
+    fn entry(&self, shelf: &Shelf, hit: &Hit) -> Option<(&Entry, &Wording)> {
+        let entry = &self.knowledge.entries[*shelf.entries.get(hit.document)?];
+        Some((entry, entry.wording(shelf.language)?))
+    }
+}
+
+impl Shelf {
+    fn build(knowledge: &Knowledge, language: Language) -> Self {
+        let (entries, wordings): (Vec<usize>, Vec<&Wording>) = knowledge
+            .entries
+            .iter()
+            .enumerate()
+            .filter_map(|(position, entry)| Some((position, entry.wording(language)?)))
+            .unzip();
+        let index = Index::build(wordings.into_iter().map(|wording| {
+            std::iter::once(wording.question.as_str())
+                .chain(wording.phrasings.iter().map(String::as_str))
+                .chain(std::iter::once(wording.answer.as_str()))
+        }));
+        Self { language, index, entries }
+    }
+}
+
+/// The entry that a short message means together with the one before it.
+///
+/// The message itself must have something in common with the entry, otherwise anything short
+/// would repeat the previous answer.
+fn follow_up(shelf: &Shelf, message: &str, previous: &str) -> Option<Hit> {
+    if !is_short(message) {
+        return None;
+    }
+    let together = shelf.index.search(&format!("{previous}\n{message}"), 1).into_iter().next()?;
+    let alone = shelf.index.search(message, shelf.index.len());
+    let shares = alone.iter().any(|hit| hit.document == together.document && hit.coverage >= 0.2);
+    (together.coverage >= ANSWER && shares).then_some(together)
+}
+
+fn is_short(message: &str) -> bool {
+    match Language::of(message) {
+        Some(Language::Ja) => normalise(message).chars().filter(|c| c.is_alphanumeric()).count() <= FOLLOW_UP_CJK,
+        _ => message.split_whitespace().count() <= FOLLOW_UP_WORDS,
+    }
+}
+
+fn cite(entry: &Entry, wording: &Wording, hit: &Hit) -> Citation {
+    Citation {
+        id: entry.id.clone(),
+        title: wording.question.clone(),
+        url: entry.url.clone(),
+        coverage: (hit.coverage * 1000.0).round() / 1000.0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,28 @@
+//! SmartBot: the SmartAssist chat service.
+//!
+//! `POST /v1/chat` answers from a knowledge file, in Japanese and English, and keeps the
+//! conversation in a store that outlives the process. The rest serves whoever runs it: probes,
+//! metrics, version, structured logs and a drain that loses no reply.
+//!
+//! From the inside out: [`text`] -> [`retrieval`] -> [`engine`] (pure), [`knowledge`] (the file),
+//! [`conversation`] (the store, behind a trait), [`app`] (everything a request needs),
+//! [`router`] (the route table), [`server`] (sockets, drain). Only [`config`] reads variables.
+
+pub mod app;
+pub mod config;
+pub mod conversation;
+pub mod drain;
+pub mod engine;
+pub mod healthcheck;
+pub mod knowledge;
+pub mod logging;
+pub mod metrics;
+pub mod observe;
+pub mod problem;
+pub mod retrieval;
+pub mod router;
+pub mod routes;
+pub mod server;
+pub mod stream;
+pub mod text;
+pub mod turn;

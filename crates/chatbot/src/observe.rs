@@ -1,0 +1,97 @@
+//! What happens around every request: its id, its log line, its numbers.
+//!
+//! The log never holds what people write: no message, no query, no path outside the route table.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::app::App;
+use crate::conversation::random_hex;
+use crate::drain::Phase;
+use crate::problem::Problem;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const COMMIT: HeaderName = HeaderName::from_static("x-smartbot-commit");
+
+/// The id of a request: the caller's `x-request-id` if it is a sane one, otherwise random.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub Arc<str>);
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let sane = |id: &&str| {
+            (1..=64).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        };
+        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
+        match given {
+            Some(id) => Self(id.into()),
+            // Without randomness the id only loses its uniqueness; the request can still be served.
+            None => Self(random_hex().unwrap_or_else(|_| "unknown".to_owned()).into()),
+        }
+    }
+}
+
+/// Wraps every route, the fallbacks too.
+pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = RequestId::of(request.headers());
+    let method = method_name(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    request.extensions_mut().insert(id.clone());
+
+    let mut response = next.run(request).await;
+
+    let problem = response.extensions_mut().remove::<Problem>();
+    if let Some(problem) = &problem {
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = problem.render(&id.0);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    let headers = response.headers_mut();
+    headers.insert(COMMIT, app.commit_header.clone());
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if app.drain.phase() > Phase::Serving {
+        // The load balancer's idle connections go away one by one, so that none is cut under a request.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+
+    let (status, latency) = (response.status().as_u16(), started.elapsed());
+    app.metrics.request(route, method, status, latency);
+    let latency_ms = latency.as_micros() as f64 / 1000.0;
+    let code = problem.as_ref().map(|problem| problem.code);
+    match route {
+        // Probes come every few seconds for ever; they are only worth a line when they fail.
+        "/health" | "/ready" | "/metrics" if status < 400 => {
+            tracing::debug!(request_id = %id.0, method, route, status, latency_ms, "request");
+        }
+        _ => {
+            tracing::info!(request_id = %id.0, method, route, status, latency_ms, problem = code, "request");
+        }
+    }
+    response
+}
+
+/// The method as a label: a name we know, because callers can invent others without end.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        _ => "OTHER",
+    }
+}

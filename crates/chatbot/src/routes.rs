@@ -1,0 +1,5 @@
+//! The handlers, by subject.
+
+pub mod chat;
+pub mod conversations;
+pub mod operations;

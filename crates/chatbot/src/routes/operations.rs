@@ -1,0 +1,58 @@
+//! For whoever runs the service: probes, metrics, version.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde_json::json;
+
+use crate::app::App;
+use crate::drain::Phase;
+use crate::problem::Problem;
+
+use super::chat::json_response;
+
+/// `GET /health`: the process works. Stays 200 while draining, so that nobody kills it then.
+pub async fn health() -> Response {
+    json_response(&json!({"status": "ok"}))
+}
+
+/// `GET /ready`: new requests are welcome.
+pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    if app.drain.phase() > Phase::Serving {
+        return Err(Problem::draining("This process finishes its open replies and stops."));
+    }
+    if let Err(error) = app.store.check().await {
+        app.metrics.store_failure();
+        tracing::error!(error = %error, "not ready: the conversation store cannot be used");
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "The conversation store cannot be used",
+            "The log says why.",
+        ));
+    }
+    Ok(json_response(&json!({"status": "ready"})))
+}
+
+/// `GET /metrics`: Prometheus text.
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let ready = app.drain.phase() == Phase::Serving;
+    let page = app.metrics.render(&app.release, app.engine.entries(), ready);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+}
+
+/// `GET /version`: what is running.
+pub async fn version(State(app): State<Arc<App>>) -> Response {
+    let release = &app.release;
+    json_response(&json!({
+        "schema": 1,
+        "name": "smartbot",
+        "version": env!("CARGO_PKG_VERSION"),
+        "commit": release.commit,
+        "commit_time": release.commit_time,
+        "image_digest": release.image_digest,
+        "environment": release.environment,
+    }))
+}

@@ -1,0 +1,54 @@
+use serde::{Deserialize, Serialize};
+
+use super::is_cjk;
+
+/// A language the service answers in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Japanese.
+    Ja,
+    /// English.
+    En,
+}
+
+impl Language {
+    /// Every language, in a fixed order.
+    pub const ALL: [Language; 2] = [Language::Ja, Language::En];
+
+    /// The language of a message: Japanese when twice its CJK characters reach its Latin letters.
+    ///
+    /// A message with neither (digits, punctuation, emoji) has no language of its own.
+    pub fn of(text: &str) -> Option<Language> {
+        let cjk = text.chars().filter(|&c| is_cjk(c)).count();
+        let latin = text.chars().filter(|c| c.is_alphabetic() && !is_cjk(*c)).count();
+        match (cjk, latin) {
+            (0, 0) => None,
+            (cjk, latin) if cjk * 2 >= latin => Some(Language::Ja),
+            _ => Some(Language::En),
+        }
+    }
+
+    /// The code used in JSON, logs and metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Language::Ja => "ja",
+            Language::En => "en",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Language::{self, En, Ja};
+
+    #[test]
+    fn the_script_decides() {
+        assert_eq!(Language::of("パスワードを忘れました"), Some(Ja));
+        assert_eq!(Language::of("How do I reset my password?"), Some(En));
+        assert_eq!(Language::of("API keyを再発行したい"), Some(Ja), "7 x 2 >= 6");
+        assert_eq!(Language::of("What does 請求書 mean on my account page"), Some(En));
+        assert_eq!(Language::of("ﾊﾟｽﾜｰﾄﾞ"), Some(Ja), "half-width kana counts");
+        assert_eq!(Language::of("123 !?"), None);
+    }
+}

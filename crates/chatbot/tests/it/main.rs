@@ -1,0 +1,6 @@
+//! The service as its callers and its operators meet it: real sockets, the real program.
+
+mod client;
+mod http;
+mod process;
+mod program;
