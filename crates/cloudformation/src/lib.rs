@@ -1,1 +1,23 @@
 //! Environment files to CloudFormation templates, task definitions, appspecs and buildspecs.
+//!
+//! The library does no I/O: the same project and environment give the same bytes. [`templates`] returns the
+//! stacks of an environment in the order in which they are created, [`files`] what is committed beside them,
+//! [`budget::Budget`] the time a deployment and a rollback take.
+
+pub mod budget;
+mod delivery;
+mod files;
+mod names;
+mod network;
+mod policy;
+mod registry;
+pub mod resources;
+mod service;
+mod stack;
+mod task;
+pub mod template;
+pub mod value;
+
+pub use files::{GeneratedFile, files};
+pub use names::Names;
+pub use stack::{Stack, StackKind, StackParameter, TEMPLATE_LIMIT, Unsupported, templates};

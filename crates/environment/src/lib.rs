@@ -15,13 +15,11 @@ pub mod variables;
 
 pub use error::{Error, Problem};
 pub use name::{EnvironmentName, UnknownEnvironment};
-pub use project::{
-    BuildSettings, LocalSettings, PipelineSettings, Project, SourceProvider, SourceSettings,
-};
+pub use project::{BuildSettings, LocalSettings, PipelineSettings, Project, SourceProvider, SourceSettings};
 pub use settings::{
-    AlarmSettings, Architecture, AutoscalingSettings, AutoscalingTargets, Canary, Capacity,
-    ChatBackend, ChatSettings, ConversationStore, CostSettings, DeploymentSettings, EdgeSettings,
-    Endpoint, Engine, Environment, HealthCheckSettings, Linear, Location, Nat, NetworkSettings,
-    ProtectionSettings, Schedule, Strategy, TaskSettings, TimeTargets,
+    AlarmSettings, Architecture, AutoscalingSettings, AutoscalingTargets, Canary, Capacity, ChatBackend, ChatSettings,
+    ConversationStore, CostSettings, DeploymentSettings, EdgeSettings, Endpoint, Engine, Environment,
+    HealthCheckSettings, Linear, Location, Nat, NetworkSettings, ProtectionSettings, Schedule, Strategy, TaskSettings,
+    TimeTargets,
 };
 pub use units::{Memory, Span};

@@ -14,9 +14,7 @@ pub enum EnvironmentName {
 
 /// A name that is no environment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown environment `{0}`\nhint: the environments are `staging` and `production` (short: `prod`)"
-)]
+#[error("unknown environment `{0}`\nhint: the environments are `staging` and `production` (short: `prod`)")]
 pub struct UnknownEnvironment(pub String);
 
 impl EnvironmentName {

@@ -91,18 +91,13 @@ fn default_branch() -> String {
 
 impl Default for BuildSettings {
     fn default() -> Self {
-        BuildSettings {
-            image: "rust:1.95-bookworm".to_owned(),
-            compute: "BUILD_GENERAL1_MEDIUM".to_owned(),
-        }
+        BuildSettings { image: "rust:1.95-bookworm".to_owned(), compute: "BUILD_GENERAL1_MEDIUM".to_owned() }
     }
 }
 
 impl Default for LocalSettings {
     fn default() -> Self {
-        LocalSettings {
-            endpoint: "http://127.0.0.1:7400".to_owned(),
-        }
+        LocalSettings { endpoint: "http://127.0.0.1:7400".to_owned() }
     }
 }
 
@@ -119,10 +114,7 @@ impl Project {
     /// Reads `project.yaml` from the directory of the environments (`environments/`).
     pub fn load(directory: &Path) -> Result<Self, Error> {
         let path = directory.join(Self::FILE);
-        let text = read(
-            &path,
-            "run it at the root of the checkout, or name the directory of the environments",
-        )?;
+        let text = read(&path, "run it at the root of the checkout, or name the directory of the environments")?;
         Self::parse(&path.display().to_string(), &text)
     }
 

@@ -17,12 +17,11 @@ use crate::validate;
 
 pub use deployment::{Canary, DeploymentSettings, Engine, Linear, Strategy, TimeTargets};
 pub use operation::{
-    AlarmSettings, AutoscalingSettings, AutoscalingTargets, ChatBackend, ChatSettings,
-    ConversationStore, CostSettings, ProtectionSettings, Schedule,
+    AlarmSettings, AutoscalingSettings, AutoscalingTargets, ChatBackend, ChatSettings, ConversationStore, CostSettings,
+    ProtectionSettings, Schedule,
 };
 pub use platform::{
-    Architecture, Capacity, EdgeSettings, Endpoint, HealthCheckSettings, Nat, NetworkSettings,
-    TaskSettings,
+    Architecture, Capacity, EdgeSettings, Endpoint, HealthCheckSettings, Nat, NetworkSettings, TaskSettings,
 };
 
 /// One environment, complete and consistent.
@@ -104,10 +103,7 @@ impl Environment {
     /// Reads `<directory>/<name>/environment.yaml`, where `directory` holds all environments (`environments/`).
     pub fn load(directory: &Path, name: EnvironmentName) -> Result<Self, Error> {
         let path = directory.join(name.as_str()).join(Self::FILE);
-        let text = read(
-            &path,
-            "run it at the root of the checkout, or name the directory of the environments",
-        )?;
+        let text = read(&path, "run it at the root of the checkout, or name the directory of the environments")?;
         Self::parse(&path.display().to_string(), &text, name)
     }
 
@@ -137,10 +133,7 @@ impl Environment {
 
     /// The account that ARNs name: the environment's own, or the embedded endpoint's.
     pub fn account(&self) -> &str {
-        self.location
-            .account
-            .as_deref()
-            .unwrap_or(Self::EMBEDDED_ACCOUNT)
+        self.location.account.as_deref().unwrap_or(Self::EMBEDDED_ACCOUNT)
     }
 
     /// The region: the environment's own, or the project's.
@@ -150,9 +143,6 @@ impl Environment {
 
     /// The embedded endpoint's address if this environment has no account.
     pub fn endpoint<'a>(&self, project: &'a Project) -> Option<&'a str> {
-        self.location
-            .account
-            .is_none()
-            .then_some(project.local.endpoint.as_str())
+        self.location.account.is_none().then_some(project.local.endpoint.as_str())
     }
 }

@@ -28,12 +28,7 @@ impl Source<'_> {
     }
 
     /// A problem at a field, found by its path.
-    pub(crate) fn problem(
-        &self,
-        field: &str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Problem {
+    pub(crate) fn problem(&self, field: &str, message: impl Into<String>, hint: impl Into<String>) -> Problem {
         let (line, column) = self.locate(field);
         Problem {
             file: self.file.to_owned(),
@@ -46,9 +41,7 @@ impl Source<'_> {
     }
 
     fn of_serde(&self, error: &serde_yaml::Error) -> Problem {
-        let (line, column) = error
-            .location()
-            .map_or((0, 0), |place| (place.line(), place.column()));
+        let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
         let full = error.to_string();
         let message = full.split(" at line ").next().unwrap_or(&full);
         // The parser prefixes the path of the enclosing section: `task: unknown field ...`.
@@ -58,30 +51,14 @@ impl Source<'_> {
         };
         let named = quoted(&message);
         match named {
-            Some(name)
-                if message.starts_with("unknown field") || message.starts_with("missing field") =>
-            {
-                let field = if path.is_empty() {
-                    name.to_owned()
-                } else {
-                    format!("{path}.{name}")
-                };
+            Some(name) if message.starts_with("unknown field") || message.starts_with("missing field") => {
+                let field = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 let hint = hint_for(&message, name, &field);
-                let mut problem = Problem {
-                    file: self.file.to_owned(),
-                    line,
-                    column,
-                    field,
-                    message,
-                    hint,
-                };
+                let mut problem = Problem { file: self.file.to_owned(), line, column, field, message, hint };
                 if problem.message.starts_with("unknown field") {
                     // The parser points at the section; the field itself is what has to change.
                     (problem.line, problem.column) = self.locate(&problem.field);
-                    problem.message = format!(
-                        "unknown field `{}`",
-                        quoted(&problem.message).unwrap_or_default()
-                    );
+                    problem.message = format!("unknown field `{}`", quoted(&problem.message).unwrap_or_default());
                 }
                 problem
             }
@@ -92,19 +69,8 @@ impl Source<'_> {
                     "correct the value; the fields and their defaults are described at the top of the file's sections"
                         .to_owned()
                 };
-                let (line, column) = if line == 0 {
-                    self.locate(&path)
-                } else {
-                    (line, column)
-                };
-                Problem {
-                    file: self.file.to_owned(),
-                    line,
-                    column,
-                    field: path,
-                    message,
-                    hint,
-                }
+                let (line, column) = if line == 0 { self.locate(&path) } else { (line, column) };
+                Problem { file: self.file.to_owned(), line, column, field: path, message, hint }
             }
         }
     }
@@ -114,10 +80,7 @@ impl Source<'_> {
         let mut found = (1, 1);
         let mut from = 0;
         let mut depth: Option<usize> = None;
-        for key in field
-            .split('.')
-            .map(|part| part.split('[').next().unwrap_or(part))
-        {
+        for key in field.split('.').map(|part| part.split('[').next().unwrap_or(part)) {
             let mut next = None;
             for (index, line) in self.text.lines().enumerate().skip(from) {
                 let indent = line.len() - line.trim_start().len();
@@ -128,10 +91,7 @@ impl Source<'_> {
                 if depth.is_some_and(|depth| indent <= depth) {
                     break;
                 }
-                if body
-                    .strip_prefix(key)
-                    .is_some_and(|rest| rest.starts_with(':'))
-                {
+                if body.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')) {
                     next = Some((index, indent));
                     break;
                 }
@@ -146,10 +106,7 @@ impl Source<'_> {
 }
 
 fn is_path(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_.-[]".contains(c))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-[]".contains(c))
 }
 
 fn quoted(message: &str) -> Option<&str> {
@@ -161,18 +118,8 @@ fn hint_for(message: &str, given: &str, field: &str) -> String {
     if message.starts_with("missing field") {
         return format!("add `{field}`");
     }
-    let expected: Vec<&str> = message
-        .split("expected")
-        .nth(1)
-        .unwrap_or("")
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .collect();
-    let nearest = expected
-        .iter()
-        .map(|name| (distance(given, name), name))
-        .min();
+    let expected: Vec<&str> = message.split("expected").nth(1).unwrap_or("").split('`').skip(1).step_by(2).collect();
+    let nearest = expected.iter().map(|name| (distance(given, name), name)).min();
     match nearest {
         Some((distance, name)) if distance <= 1 + given.len() / 3 => {
             format!("did you mean `{name}`?")

@@ -28,11 +28,7 @@ impl Span {
 
     /// Whole minutes if the span is a multiple of one: AWS takes some waits in minutes only.
     pub const fn as_minutes(self) -> Option<u64> {
-        if self.0.is_multiple_of(60) {
-            Some(self.0 / 60)
-        } else {
-            None
-        }
+        if self.0.is_multiple_of(60) { Some(self.0 / 60) } else { None }
     }
 
     /// As the standard library's duration.
@@ -92,8 +88,7 @@ trait Quantity: Sized {
 impl Quantity for Span {
     const WHAT: &'static str = "a duration";
     const EXAMPLE: &'static str = "a whole number and s, m, h or d, such as 30s or 5m";
-    const UNITS: &'static [(&'static str, u64)] =
-        &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    const UNITS: &'static [(&'static str, u64)] = &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
     fn from_base(base: u64) -> Option<Self> {
         Some(Span(base))
     }
@@ -132,11 +127,7 @@ impl<Q: Quantity> Visitor<'_> for QuantityVisitor<Q> {
         if number == 0 {
             return Q::from_base(0).ok_or_else(|| E::custom("zero is not allowed"));
         }
-        Err(E::custom(format_args!(
-            "`{number}` has no unit, expected {}: {}",
-            Q::WHAT,
-            Q::EXAMPLE
-        )))
+        Err(E::custom(format_args!("`{number}` has no unit, expected {}: {}", Q::WHAT, Q::EXAMPLE)))
     }
 }
 
@@ -159,11 +150,7 @@ macro_rules! quantity {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 parse(text).ok_or_else(|| {
-                    format!(
-                        "`{text}` is not {}: write {}",
-                        <$name as Quantity>::WHAT,
-                        <$name as Quantity>::EXAMPLE
-                    )
+                    format!("`{text}` is not {}: write {}", <$name as Quantity>::WHAT, <$name as Quantity>::EXAMPLE)
                 })
             }
         }
@@ -178,9 +165,7 @@ pub(crate) fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, 
     let number = u64::deserialize(deserializer)?;
     match u8::try_from(number) {
         Ok(percent @ 1..=99) => Ok(percent),
-        _ => Err(D::Error::custom(format_args!(
-            "{number} is not a share: write a whole number from 1 to 99"
-        ))),
+        _ => Err(D::Error::custom(format_args!("{number} is not a share: write a whole number from 1 to 99"))),
     }
 }
 
@@ -200,16 +185,7 @@ mod tests {
 
     #[test]
     fn wrong_quantities_say_what_is_right() {
-        for text in [
-            "5",
-            "5 m",
-            "m",
-            "",
-            "-3s",
-            "1.5h",
-            "99999999999999999999s",
-            "5min",
-        ] {
+        for text in ["5", "5 m", "m", "", "-3s", "1.5h", "99999999999999999999s", "5min"] {
             let message = text.parse::<Span>().unwrap_err();
             assert!(message.contains("such as 30s or 5m"), "{message}");
         }

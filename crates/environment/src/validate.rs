@@ -5,6 +5,7 @@ use crate::project::Project;
 use crate::settings::{Endpoint, Environment, Nat, Strategy};
 use crate::source::Source;
 use crate::units::Span;
+use crate::variables::DRAIN_DELAY;
 
 /// Collects problems of one file.
 struct Check<'a> {
@@ -16,31 +17,23 @@ impl Check<'_> {
     /// Records a problem at a field unless the condition holds.
     fn require(&mut self, holds: bool, field: &str, message: impl FnOnce() -> String, hint: &str) {
         if !holds {
-            self.problems
-                .push(self.source.problem(field, message(), hint));
+            self.problems.push(self.source.problem(field, message(), hint));
         }
     }
 
     fn finish(self) -> Result<(), Error> {
-        if self.problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Invalid(self.problems))
-        }
+        if self.problems.is_empty() { Ok(()) } else { Err(Error::Invalid(self.problems)) }
     }
 }
 
 pub(crate) fn project(project: &Project, source: &Source<'_>) -> Result<(), Error> {
-    let mut check = Check {
-        source,
-        problems: Vec::new(),
-    };
+    let mut check = Check { source, problems: Vec::new() };
     check.require(
-        is_name(&project.name) && project.name.len() <= 16,
+        is_name(&project.name) && project.name.len() <= 15,
         "name",
         || format!("`{}` cannot begin resource names", project.name),
-        "lower-case letters, digits and single hyphens, beginning with a letter, at most 16 characters \
-         (load balancer names have 32)",
+        "lower-case letters, digits and single hyphens, beginning with a letter, at most 15 characters \
+         (target group names have 32)",
     );
     check.require(
         project.image_repository.split('/').all(is_name),
@@ -91,10 +84,7 @@ pub(crate) fn project(project: &Project, source: &Source<'_>) -> Result<(), Erro
 }
 
 pub(crate) fn environment(environment: &Environment, source: &Source<'_>) -> Result<(), Error> {
-    let mut check = Check {
-        source,
-        problems: Vec::new(),
-    };
+    let mut check = Check { source, problems: Vec::new() };
     location(environment, &mut check);
     network(environment, &mut check);
     edge(environment, &mut check);
@@ -128,8 +118,7 @@ fn location(environment: &Environment, check: &mut Check<'_>) {
 fn network(environment: &Environment, check: &mut Check<'_>) {
     let network = &environment.network;
     check.require(
-        parse_cidr(&network.cidr)
-            .is_some_and(|(address, bits)| (16..=20).contains(&bits) && address << bits == 0),
+        parse_cidr(&network.cidr).is_some_and(|(address, bits)| (16..=20).contains(&bits) && address << bits == 0),
         "network.cidr",
         || format!("`{}` is no address range for a VPC", network.cidr),
         "a network address with a prefix of 16 to 20 bits, such as 10.20.0.0/16",
@@ -150,12 +139,7 @@ fn network(environment: &Environment, check: &mut Check<'_>) {
         "list each endpoint once",
     );
     if network.nat == Nat::None {
-        let mut needed = vec![
-            Endpoint::S3,
-            Endpoint::EcrApi,
-            Endpoint::EcrDkr,
-            Endpoint::Logs,
-        ];
+        let mut needed = vec![Endpoint::S3, Endpoint::EcrApi, Endpoint::EcrDkr, Endpoint::Logs];
         if !environment.secrets.is_empty() {
             needed.push(Endpoint::Secretsmanager);
         }
@@ -167,14 +151,8 @@ fn network(environment: &Environment, check: &mut Check<'_>) {
             needed.is_empty(),
             "network.endpoints",
             || {
-                let names: Vec<_> = needed
-                    .iter()
-                    .map(|endpoint| endpoint.service().replace('.', "-"))
-                    .collect();
-                format!(
-                    "without NAT, tasks cannot start: no endpoint for {}",
-                    names.join(", ")
-                )
+                let names: Vec<_> = needed.iter().map(|endpoint| endpoint.service().replace('.', "-")).collect();
+                format!("without NAT, tasks cannot start: no endpoint for {}", names.join(", "))
             },
             "add them to network.endpoints, or set network.nat to single",
         );
@@ -183,18 +161,8 @@ fn network(environment: &Environment, check: &mut Check<'_>) {
 
 fn edge(environment: &Environment, check: &mut Check<'_>) {
     let edge = &environment.edge;
-    check.require(
-        edge.port != 0,
-        "edge.port",
-        || "port 0 cannot be listened on".to_owned(),
-        "1 to 65535",
-    );
-    check.require(
-        edge.test_port != 0,
-        "edge.test_port",
-        || "port 0 cannot be listened on".to_owned(),
-        "1 to 65535",
-    );
+    check.require(edge.port != 0, "edge.port", || "port 0 cannot be listened on".to_owned(), "1 to 65535");
+    check.require(edge.test_port != 0, "edge.test_port", || "port 0 cannot be listened on".to_owned(), "1 to 65535");
     check.require(
         edge.port != edge.test_port,
         "edge.test_port",
@@ -239,12 +207,7 @@ fn task(environment: &Environment, check: &mut Check<'_>) {
         _ => {
             let cpu = task.cpu;
             let hint = "one of 256, 512, 1024, 2048, 4096, 8192, 16384";
-            check.require(
-                false,
-                "task.cpu",
-                || format!("Fargate has no tasks of {cpu} CPU units"),
-                hint,
-            );
+            check.require(false, "task.cpu", || format!("Fargate has no tasks of {cpu} CPU units"), hint);
             true
         }
     };
@@ -261,15 +224,10 @@ fn task(environment: &Environment, check: &mut Check<'_>) {
         "at most 120s",
     );
     check.require(
-        task.drain <= task.stop_timeout,
+        task.drain.as_seconds() + DRAIN_DELAY.as_seconds() <= task.stop_timeout.as_seconds(),
         "task.drain",
-        || {
-            format!(
-                "draining for {} is cut off by stop_timeout {}",
-                task.drain, task.stop_timeout
-            )
-        },
-        "make task.stop_timeout at least as long as task.drain",
+        || format!("draining for {} is cut off by stop_timeout {}", task.drain, task.stop_timeout),
+        "make task.stop_timeout 5s longer than task.drain: the chatbot serves on that long before it drains",
     );
 }
 
@@ -290,18 +248,12 @@ fn health_check(environment: &Environment, check: &mut Check<'_>) {
     check.require(
         health.timeout < health.interval && health.timeout >= Span::seconds(2),
         "health_check.timeout",
-        || {
-            format!(
-                "{} does not fit an interval of {}",
-                health.timeout, health.interval
-            )
-        },
+        || format!("{} does not fit an interval of {}", health.timeout, health.interval),
         "at least 2s and shorter than health_check.interval",
     );
-    for (field, threshold) in [
-        ("healthy_threshold", health.healthy_threshold),
-        ("unhealthy_threshold", health.unhealthy_threshold),
-    ] {
+    for (field, threshold) in
+        [("healthy_threshold", health.healthy_threshold), ("unhealthy_threshold", health.unhealthy_threshold)]
+    {
         check.require(
             (2..=10).contains(&threshold),
             &format!("health_check.{field}"),
@@ -316,15 +268,11 @@ fn health_check(environment: &Environment, check: &mut Check<'_>) {
         "at most 5m",
     );
     check.require(
-        health.deregistration_delay <= Span::seconds(3600)
-            && health.deregistration_delay >= environment.task.drain,
+        health.deregistration_delay <= Span::seconds(3600) && health.deregistration_delay >= environment.task.drain,
         "health_check.deregistration_delay",
         || {
             let drain = environment.task.drain;
-            format!(
-                "{} cuts off streams that may take {drain} to finish",
-                health.deregistration_delay
-            )
+            format!("{} cuts off streams that may take {drain} to finish", health.deregistration_delay)
         },
         "at least task.drain and at most 1h",
     );
@@ -338,35 +286,21 @@ fn deployment(environment: &Environment, check: &mut Check<'_>) {
         Strategy::Linear(linear) => ("deployment.strategy.linear.every", linear.every),
     };
     check.require(
-        step.as_minutes()
-            .is_some_and(|minutes| (1..=2880).contains(&minutes)),
+        step.as_minutes().is_some_and(|minutes| (1..=2880).contains(&minutes)),
         field,
         || format!("{step} is no step CodeDeploy can wait"),
         "whole minutes, 1m to 48h",
     );
     check.require(
-        deployment
-            .bake
-            .as_minutes()
-            .is_some_and(|minutes| minutes <= 2880),
+        deployment.bake.as_minutes().is_some_and(|minutes| minutes <= 2880),
         "deployment.bake",
-        || {
-            format!(
-                "{} is no time CodeDeploy can keep the old version",
-                deployment.bake
-            )
-        },
+        || format!("{} is no time CodeDeploy can keep the old version", deployment.bake),
         "whole minutes, 0m to 48h",
     );
     check.require(
         deployment.alarms.len() <= 10,
         "deployment.alarms",
-        || {
-            format!(
-                "{} alarms, but CodeDeploy watches at most 10",
-                deployment.alarms.len()
-            )
-        },
+        || format!("{} alarms, but CodeDeploy watches at most 10", deployment.alarms.len()),
         "combine them into composite alarms",
     );
 }
@@ -386,10 +320,9 @@ fn autoscaling(environment: &Environment, check: &mut Check<'_>) {
         || format!("{desired} is outside {min} to {max}"),
         "keep desired between min and max",
     );
-    for (field, target) in [
-        ("cpu_percent", scaling.targets.cpu_percent),
-        ("memory_percent", scaling.targets.memory_percent),
-    ] {
+    for (field, target) in
+        [("cpu_percent", scaling.targets.cpu_percent), ("memory_percent", scaling.targets.memory_percent)]
+    {
         check.require(
             target.is_none_or(|percent| (10..=95).contains(&percent)),
             &format!("autoscaling.targets.{field}"),
@@ -416,29 +349,19 @@ fn autoscaling(environment: &Environment, check: &mut Check<'_>) {
         check.require(
             schedule.min <= schedule.max,
             "autoscaling.schedules",
-            || {
-                format!(
-                    "`{name}`: the bounds are crossed: min {}, max {}",
-                    schedule.min, schedule.max
-                )
-            },
+            || format!("`{name}`: the bounds are crossed: min {}, max {}", schedule.min, schedule.max),
             "make max at least min",
         );
     }
 }
 
 fn variables(environment: &Environment, check: &mut Check<'_>) {
-    let named = [
-        ("secrets", &environment.secrets),
-        ("parameters", &environment.parameters),
-    ];
+    let named = [("secrets", &environment.secrets), ("parameters", &environment.parameters)];
     for (section, entries) in named {
         for (variable, reference) in entries {
             let field = format!("{section}.{variable}");
             check.require(
-                variable
-                    .bytes()
-                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+                variable.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
                 &field,
                 || format!("`{variable}` is no variable's name"),
                 "upper-case letters, digits and underscores",
@@ -464,18 +387,12 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && !text.ends_with('-')
         && !text.contains("--")
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    parts.len() >= 3
-        && is_name(text)
-        && parts
-            .last()
-            .is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    parts.len() >= 3 && is_name(text) && parts.last().is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Address and prefix length of an IPv4 range.

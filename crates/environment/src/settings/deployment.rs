@@ -83,10 +83,7 @@ pub struct TimeTargets {
 
 impl Default for TimeTargets {
     fn default() -> Self {
-        TimeTargets {
-            deploy: Span::minutes(5),
-            rollback: Span::minutes(5),
-        }
+        TimeTargets { deploy: Span::minutes(5), rollback: Span::minutes(5) }
     }
 }
 

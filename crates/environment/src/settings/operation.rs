@@ -129,12 +129,7 @@ pub struct CostSettings {
 
 impl Default for CostSettings {
     fn default() -> Self {
-        CostSettings {
-            conversations: 1_000_000,
-            deployments_per_day: 1,
-            log_gigabytes: 5,
-            image_gigabytes: 10,
-        }
+        CostSettings { conversations: 1_000_000, deployments_per_day: 1, log_gigabytes: 5, image_gigabytes: 10 }
     }
 }
 

@@ -6,19 +6,12 @@ const PRODUCTION: &str = include_str!("../../../../environments/production/envir
 const PROJECT: &str = include_str!("../../../../environments/project.yaml");
 
 fn problems(text: &str) -> Vec<Problem> {
-    Environment::parse("environment.yaml", text, EnvironmentName::Production)
-        .unwrap_err()
-        .problems()
-        .to_vec()
+    Environment::parse("environment.yaml", text, EnvironmentName::Production).unwrap_err().problems().to_vec()
 }
 
 /// The committed file with one line changed; returns the only problem and the number of the changed line.
 fn change(from: &str, to: &str) -> (Problem, usize) {
-    let line = PRODUCTION
-        .lines()
-        .position(|line| line.contains(from))
-        .expect("the line is in the file")
-        + 1;
+    let line = PRODUCTION.lines().position(|line| line.contains(from)).expect("the line is in the file") + 1;
     let problems = problems(&PRODUCTION.replacen(from, to, 1));
     assert_eq!(problems.len(), 1, "{problems:#?}");
     (problems[0].clone(), line)
@@ -37,10 +30,7 @@ fn an_unknown_field_gets_a_suggestion() {
 fn an_unknown_section_lists_what_there_is() {
     let (problem, _) = change("chat:", "hooks: []\nchat:");
     assert_eq!(problem.field, "hooks");
-    assert!(
-        problem.hint.starts_with("one of: where, network, edge"),
-        "{problem}"
-    );
+    assert!(problem.hint.starts_with("one of: where, network, edge"), "{problem}");
 }
 
 #[test]
@@ -54,23 +44,14 @@ fn a_missing_field_is_named_with_its_section() {
 #[test]
 fn a_number_without_unit_says_which_units_there_are() {
     let (problem, line) = change("  interval: 5s", "  interval: 5");
-    assert_eq!(
-        (problem.line, problem.field.as_str()),
-        (line, "health_check.interval")
-    );
-    assert!(
-        problem.message.contains("`5` has no unit") && problem.message.contains("30s or 5m"),
-        "{problem}"
-    );
+    assert_eq!((problem.line, problem.field.as_str()), (line, "health_check.interval"));
+    assert!(problem.message.contains("`5` has no unit") && problem.message.contains("30s or 5m"), "{problem}");
 }
 
 #[test]
 fn a_wrong_variant_gets_a_suggestion() {
     let (problem, line) = change("  nat: single", "  nat: singel");
-    assert_eq!(
-        (problem.line, problem.field.as_str()),
-        (line, "network.nat")
-    );
+    assert_eq!((problem.line, problem.field.as_str()), (line, "network.nat"));
     assert_eq!(problem.hint, "did you mean `single`?");
 }
 
@@ -95,62 +76,27 @@ fn limits_of_aws_are_checked_one_by_one() {
         ("  test_port: 9081", "  test_port: 9080", "edge.test_port"),
         ("  timeout: 2s", "  timeout: 5s", "health_check.timeout"),
         ("  interval: 5s", "  interval: 4s", "health_check.interval"),
-        (
-            "  healthy_threshold: 2",
-            "  healthy_threshold: 1",
-            "health_check.healthy_threshold",
-        ),
+        ("  healthy_threshold: 2", "  healthy_threshold: 1", "health_check.healthy_threshold"),
         ("  path: /health", "  path: health", "health_check.path"),
-        (
-            "  stop_timeout: 60s",
-            "  stop_timeout: 121s",
-            "task.stop_timeout",
-        ),
-        ("  stop_timeout: 60s", "  stop_timeout: 44s", "task.drain"),
-        (
-            "  deregistration_delay: 60s",
-            "  deregistration_delay: 30s",
-            "health_check.deregistration_delay",
-        ),
-        (
-            "      for: 1m",
-            "      for: 90s",
-            "deployment.strategy.canary.for",
-        ),
+        ("  stop_timeout: 60s", "  stop_timeout: 121s", "task.stop_timeout"),
+        ("  stop_timeout: 60s", "  stop_timeout: 49s", "task.drain"),
+        ("  deregistration_delay: 60s", "  deregistration_delay: 30s", "health_check.deregistration_delay"),
+        ("      for: 1m", "      for: 90s", "deployment.strategy.canary.for"),
         ("  bake: 5m", "  bake: 90s", "deployment.bake"),
         ("  desired: 2", "  desired: 11", "autoscaling.desired"),
         ("  max: 10", "  max: 1", "autoscaling.max"),
-        (
-            "    cpu_percent: 60",
-            "    cpu_percent: 100",
-            "autoscaling.targets.cpu_percent",
-        ),
-        (
-            "  cidr: 10.20.0.0/16",
-            "  cidr: 10.20.1.0/16",
-            "network.cidr",
-        ),
+        ("    cpu_percent: 60", "    cpu_percent: 100", "autoscaling.targets.cpu_percent"),
+        ("  cidr: 10.20.0.0/16", "  cidr: 10.20.1.0/16", "network.cidr"),
         ("  zones: 2", "  zones: 1", "network.zones"),
         ("  nat: single", "  nat: none", "network.endpoints"),
         ("edge:", "edge:\n  domain: chat.example.com", "edge.domain"),
-        (
-            "chat:",
-            "where:\n  account: \"1234\"\nchat:",
-            "where.account",
-        ),
-        (
-            "chat:",
-            "secrets:\n  api_key: smartassist/key\nchat:",
-            "secrets.api_key",
-        ),
+        ("chat:", "where:\n  account: \"1234\"\nchat:", "where.account"),
+        ("chat:", "secrets:\n  api_key: smartassist/key\nchat:", "secrets.api_key"),
     ];
     for (from, to, field) in cases {
         let (problem, _) = change(from, to);
         assert_eq!(problem.field, field, "{problem}");
-        assert!(
-            problem.line > 1 && problem.column > 0 && !problem.hint.is_empty(),
-            "{problem}"
-        );
+        assert!(problem.line > 1 && problem.column > 0 && !problem.hint.is_empty(), "{problem}");
     }
 }
 
@@ -167,29 +113,15 @@ fn all_problems_are_reported_at_once() {
         .replace("  test_port: 9081", "  test_port: 9080")
         .replace("  bake: 5m", "  bake: 30s")
         .replace("  desired: 2", "  desired: 1");
-    let fields: Vec<_> = problems(&text)
-        .into_iter()
-        .map(|problem| problem.field)
-        .collect();
-    assert_eq!(
-        fields,
-        ["edge.test_port", "deployment.bake", "autoscaling.desired"]
-    );
+    let fields: Vec<_> = problems(&text).into_iter().map(|problem| problem.field).collect();
+    assert_eq!(fields, ["edge.test_port", "deployment.bake", "autoscaling.desired"]);
 }
 
 #[test]
 fn the_message_reads_from_file_to_hint() {
     let text = PRODUCTION.replace("  desired: 2", "  desired: 1");
-    let error = Environment::parse(
-        "environments/production/environment.yaml",
-        &text,
-        EnvironmentName::Production,
-    );
-    let line = text
-        .lines()
-        .position(|line| line == "  desired: 1")
-        .unwrap()
-        + 1;
+    let error = Environment::parse("environments/production/environment.yaml", &text, EnvironmentName::Production);
+    let line = text.lines().position(|line| line == "  desired: 1").unwrap() + 1;
     assert_eq!(
         error.unwrap_err().to_string(),
         format!(
@@ -203,36 +135,17 @@ fn the_message_reads_from_file_to_hint() {
 fn a_file_that_is_not_there_says_where_to_run() {
     let directory = tempfile::tempdir().unwrap();
     let message = Project::load(directory.path()).unwrap_err().to_string();
-    assert!(
-        message.contains("project.yaml") && message.contains("hint: run it at the root"),
-        "{message}"
-    );
+    assert!(message.contains("project.yaml") && message.contains("hint: run it at the root"), "{message}");
 }
 
 #[test]
 fn the_project_file_is_checked_too() {
     let cases = [
         ("name: smartassist\n", "name: SmartAssist\n", "name"),
-        (
-            "repository: smartassist/smartassist-chatbot",
-            "repository: chatbot",
-            "source.repository",
-        ),
-        (
-            "image: rust:1.95-bookworm",
-            "image: rust:latest",
-            "build.image",
-        ),
-        (
-            "endpoint: http://127.0.0.1:7400",
-            "endpoint: http://example.com",
-            "local.endpoint",
-        ),
-        (
-            "provider: CodeStarSourceConnection",
-            "provider: CodeCommit",
-            "source.provider",
-        ),
+        ("repository: smartassist/smartassist-chatbot", "repository: chatbot", "source.repository"),
+        ("image: rust:1.95-bookworm", "image: rust:latest", "build.image"),
+        ("endpoint: http://127.0.0.1:7400", "endpoint: http://example.com", "local.endpoint"),
+        ("provider: CodeStarSourceConnection", "provider: CodeCommit", "source.provider"),
     ];
     for (from, to, field) in cases {
         let error = Project::parse("project.yaml", &PROJECT.replacen(from, to, 1)).unwrap_err();
@@ -243,8 +156,5 @@ fn the_project_file_is_checked_too() {
 #[test]
 fn an_unknown_environment_names_the_known_ones() {
     let error = "prd".parse::<EnvironmentName>().unwrap_err().to_string();
-    assert!(
-        error.contains("`prd`") && error.contains("hint:"),
-        "{error}"
-    );
+    assert!(error.contains("`prd`") && error.contains("hint:"), "{error}");
 }

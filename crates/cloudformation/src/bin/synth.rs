@@ -1,0 +1,228 @@
+//! `synth`: writes what is generated from `environments/`, or checks that it is up to date.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use cloudformation::budget::Budget;
+use cloudformation::{GeneratedFile, Stack, files, templates};
+use environment::{Environment, EnvironmentName, Project};
+use serde_json::json;
+
+/// Writes the files generated from the environments: buildspec.yml, taskdef.json and appspec.yaml of each
+/// environment; with --out the CloudFormation templates too. Prints how long deployments and rollbacks take.
+#[derive(Debug, Parser)]
+#[command(name = "synth", version)]
+struct Cli {
+    /// Write nothing; fail if a generated file is stale.
+    #[arg(long)]
+    check: bool,
+    /// Write the CloudFormation templates into this directory, one JSON file a stack.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Directory of project.yaml and the environments; generated files go to paths beside it.
+    #[arg(long, value_name = "DIR", default_value = "environments", global = true)]
+    environments: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print one value, for scripts.
+    Print {
+        /// Which one.
+        what: Value,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Value {
+    /// Name of the image repository.
+    Repository,
+    /// Default region.
+    Region,
+    /// Address of the embedded endpoint.
+    Endpoint,
+    /// Name of the pipeline.
+    Pipeline,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            // Bad configuration has an exit code of its own.
+            let configuration = error.is::<environment::Error>() || error.is::<cloudformation::Unsupported>();
+            if configuration { ExitCode::from(64) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<bool> {
+    let project = Project::load(&cli.environments)?;
+    if let Some(Command::Print { what }) = cli.command {
+        let value = match what {
+            Value::Repository => &project.image_repository,
+            Value::Region => &project.region,
+            Value::Endpoint => &project.local.endpoint,
+            Value::Pipeline => project.pipeline_name(),
+        };
+        writeln!(std::io::stdout(), "{value}")?;
+        return Ok(true);
+    }
+    let environments = load(&cli.environments)?;
+    let root = cli.environments.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let generated = files(&project, &environments)?;
+    let stale = stale(root, &generated)?;
+    if !cli.check {
+        for file in &stale {
+            let path = root.join(&file.path);
+            std::fs::write(&path, &file.text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    if let Some(directory) = &cli.out {
+        write_templates(directory, &project, &environments)?;
+    }
+    let budgets: Vec<_> = environments.iter().map(|environment| (environment.name, Budget::of(environment))).collect();
+    report(cli, &stale, &budgets)
+}
+
+/// All environments; the problems of all files together.
+fn load(directory: &Path) -> Result<Vec<Environment>> {
+    let mut environments = Vec::new();
+    let mut problems = Vec::new();
+    for name in EnvironmentName::ALL {
+        match Environment::load(directory, name) {
+            Ok(environment) => environments.push(environment),
+            Err(environment::Error::Invalid(found)) => problems.extend(found),
+            Err(unreadable) => return Err(unreadable.into()),
+        }
+    }
+    if problems.is_empty() { Ok(environments) } else { Err(environment::Error::Invalid(problems).into()) }
+}
+
+/// The generated files whose text on disk differs.
+fn stale<'a>(root: &Path, generated: &'a [GeneratedFile]) -> Result<Vec<&'a GeneratedFile>> {
+    let mut stale = Vec::new();
+    for file in generated {
+        let path = root.join(&file.path);
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text == file.text => {}
+            Ok(_) => stale.push(file),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => stale.push(file),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+    Ok(stale)
+}
+
+fn write_templates(directory: &Path, project: &Project, environments: &[Environment]) -> Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut written = BTreeSet::new();
+    for environment in environments {
+        for Stack { name, template, .. } in templates(project, environment)? {
+            let path = directory.join(format!("{name}.json"));
+            // Registry and delivery are the same for every environment.
+            if written.insert(name) {
+                std::fs::write(&path, format!("{template:#}\n"))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints what was done and how long deployments take; false if something is not as it should be.
+fn report(cli: &Cli, stale: &[&GeneratedFile], budgets: &[(EnvironmentName, Budget)]) -> Result<bool> {
+    let current = !cli.check || stale.is_empty();
+    let in_time = budgets.iter().all(|(_, budget)| budget.broken().next().is_none());
+    let mut out = std::io::stdout();
+    if cli.json {
+        writeln!(out, "{:#}", document(cli, stale, budgets, current && in_time))?;
+    } else {
+        for (name, budget) in budgets {
+            write!(out, "{}", table(*name, budget))?;
+        }
+    }
+    for file in stale {
+        eprintln!("{}: {}", if cli.check { "stale" } else { "written" }, file.path);
+    }
+    if !current {
+        eprintln!("error: generated files are stale\nhint: cargo xtask synth");
+    }
+    for (name, budget) in budgets {
+        for course in budget.broken() {
+            eprintln!(
+                "error: {name}: {} takes {}s, but its target is {}\nhint: shorten its longest phase, or raise \
+                 deployment.targets in environments/{name}/environment.yaml",
+                course.name,
+                course.counted().as_seconds(),
+                course.target,
+            );
+        }
+    }
+    Ok(current && in_time)
+}
+
+fn table(name: EnvironmentName, budget: &Budget) -> String {
+    let mut text = String::new();
+    for course in &budget.courses {
+        let total = course.counted().as_seconds();
+        text += &format!("{name}: {}: {total}s of {}s\n", course.name, course.target.as_seconds());
+        for phase in &course.phases {
+            let time = format!("{}s", phase.time.as_seconds());
+            let note = if phase.counted { "" } else { ", not counted" };
+            text += &format!("  {:<24}{time:>6}  {}{note}\n", phase.name, phase.because);
+        }
+    }
+    text
+}
+
+fn document(cli: &Cli, stale: &[&GeneratedFile], budgets: &[(EnvironmentName, Budget)], ok: bool) -> serde_json::Value {
+    let courses = |budget: &Budget| -> Vec<_> {
+        let course = |course: &cloudformation::budget::Course| {
+            let phases: Vec<_> = course
+                .phases
+                .iter()
+                .map(|phase| json!({"name": phase.name, "seconds": phase.time.as_seconds(), "counted": phase.counted}))
+                .collect();
+            json!({
+                "name": course.name,
+                "seconds": course.counted().as_seconds(),
+                "target_seconds": course.target.as_seconds(),
+                "phases": phases,
+            })
+        };
+        budget.courses.iter().map(course).collect()
+    };
+    let key = if cli.check { "stale" } else { "written" };
+    json!({
+        "schema": 1,
+        "ok": ok,
+        key: stale.iter().map(|file| &file.path).collect::<Vec<_>>(),
+        "budgets": budgets
+            .iter()
+            .map(|(name, budget)| json!({"environment": name.as_str(), "courses": courses(budget)}))
+            .collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,200 @@
+//! A template under construction. Adding a resource gives the handle through which others refer to it.
+
+use std::marker::PhantomData;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+
+use crate::value::Intrinsic;
+
+/// The properties of a resource type.
+pub trait ResourceType: Serialize {
+    /// `AWS::Service::Kind`.
+    const TYPE: &str;
+    /// The property that takes a list of tags, if there is one.
+    const TAGS: Option<&str>;
+}
+
+/// A resource that is in the template.
+#[derive(Debug)]
+pub struct Handle<P> {
+    id: String,
+    properties: PhantomData<P>,
+}
+
+impl<P> Handle<P> {
+    /// What `Ref` gives for the type: its name, id or ARN.
+    pub fn reference(&self) -> Intrinsic {
+        Intrinsic::Ref(self.id.clone())
+    }
+
+    /// `Fn::GetAtt`; the generated resource types have a method for each attribute.
+    pub(crate) fn attribute(&self, name: &str) -> Intrinsic {
+        Intrinsic::GetAtt(self.id.clone(), name.to_owned())
+    }
+}
+
+/// A resource with what CloudFormation knows about every resource.
+#[derive(Debug)]
+pub struct Resource<P> {
+    properties: P,
+    depends_on: Vec<String>,
+    deletion: Option<&'static str>,
+}
+
+impl<P: ResourceType> Resource<P> {
+    /// A resource with these properties.
+    pub fn new(properties: P) -> Self {
+        Resource { properties, depends_on: Vec::new(), deletion: None }
+    }
+
+    /// Created after, and deleted before, another one without referring to it.
+    #[must_use]
+    pub fn after<Q>(mut self, other: &Handle<Q>) -> Self {
+        self.depends_on.push(other.id.clone());
+        self
+    }
+
+    /// Stays when the stack is deleted or the resource replaced: it holds what cannot be made again.
+    #[must_use]
+    pub fn retained(mut self) -> Self {
+        self.deletion = Some("Retain");
+        self
+    }
+
+    /// Goes with the stack although it holds data: said outright, because nobody should have to guess.
+    #[must_use]
+    pub fn disposable(mut self) -> Self {
+        self.deletion = Some("Delete");
+        self
+    }
+}
+
+impl<P: ResourceType> From<P> for Resource<P> {
+    fn from(properties: P) -> Self {
+        Resource::new(properties)
+    }
+}
+
+/// A condition of the template.
+#[derive(Debug)]
+pub struct Condition(String);
+
+impl Condition {
+    /// `Fn::If`.
+    pub fn choose(&self, yes: Intrinsic, no: Intrinsic) -> Intrinsic {
+        Intrinsic::If(self.0.clone(), Box::new(yes), Box::new(no))
+    }
+}
+
+/// A template under construction.
+#[derive(Debug)]
+pub struct Template {
+    description: String,
+    tags: Vec<(&'static str, String)>,
+    parameters: Map<String, Json>,
+    conditions: Map<String, Json>,
+    resources: Map<String, Json>,
+    outputs: Map<String, Json>,
+}
+
+impl Template {
+    /// An empty template whose resources carry these tags.
+    pub fn new(description: impl Into<String>, tags: Vec<(&'static str, String)>) -> Self {
+        Template {
+            description: description.into(),
+            tags,
+            parameters: Map::new(),
+            conditions: Map::new(),
+            resources: Map::new(),
+            outputs: Map::new(),
+        }
+    }
+
+    /// Adds a resource.
+    ///
+    /// # Panics
+    /// When another resource or a parameter has the logical id: an error of the stack's author.
+    pub fn add<P: ResourceType>(&mut self, id: impl Into<String>, resource: impl Into<Resource<P>>) -> Handle<P> {
+        let id = id.into();
+        let resource = resource.into();
+        let mut properties = to_json(&resource.properties);
+        if let (Some(property), Json::Object(fields)) = (P::TAGS, &mut properties) {
+            let own = fields.remove(property).and_then(|tags| tags.as_array().cloned()).unwrap_or_default();
+            let shared = self.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value}));
+            fields.insert(property.to_owned(), shared.chain(own).collect());
+        }
+        let mut entry = Map::new();
+        entry.insert("Type".to_owned(), P::TYPE.into());
+        if !resource.depends_on.is_empty() {
+            entry.insert("DependsOn".to_owned(), resource.depends_on.into());
+        }
+        if let Some(deletion) = resource.deletion {
+            entry.insert("DeletionPolicy".to_owned(), deletion.into());
+            entry.insert("UpdateReplacePolicy".to_owned(), deletion.into());
+        }
+        if properties.as_object().is_some_and(|fields| !fields.is_empty()) {
+            entry.insert("Properties".to_owned(), properties);
+        }
+        let taken = self.parameters.contains_key(&id) || self.resources.contains_key(&id);
+        assert!(!taken, "two things are called {id}");
+        self.resources.insert(id.clone(), entry.into());
+        Handle { id, properties: PhantomData }
+    }
+
+    /// Adds a parameter; without default it has to be given.
+    pub fn parameter(&mut self, name: &str, kind: &str, description: &str, default: Option<&str>) -> Intrinsic {
+        let mut entry = Map::new();
+        entry.insert("Type".to_owned(), kind.into());
+        entry.insert("Description".to_owned(), description.into());
+        if let Some(default) = default {
+            entry.insert("Default".to_owned(), default.into());
+        }
+        self.parameters.insert(name.to_owned(), entry.into());
+        Intrinsic::Ref(name.to_owned())
+    }
+
+    /// Adds a condition that holds when a parameter is not empty.
+    pub fn when_given(&mut self, name: &str, parameter: &Intrinsic) -> Condition {
+        self.conditions.insert(name.to_owned(), json!({"Fn::Not": [{"Fn::Equals": [parameter, ""]}]}));
+        Condition(name.to_owned())
+    }
+
+    /// Adds an output.
+    pub fn output(&mut self, name: &str, description: &str, value: &Intrinsic) {
+        self.outputs.insert(name.to_owned(), json!({"Description": description, "Value": value}));
+    }
+
+    /// Adds an output that other stacks import under the export's name.
+    pub fn export(&mut self, name: &str, description: &str, value: &Intrinsic, export: &str) {
+        let output = json!({"Description": description, "Value": value, "Export": {"Name": export}});
+        self.outputs.insert(name.to_owned(), output);
+    }
+
+    /// The finished template.
+    pub fn finish(self) -> Json {
+        let mut template = Map::new();
+        template.insert("AWSTemplateFormatVersion".to_owned(), "2010-09-09".into());
+        template.insert("Description".to_owned(), self.description.into());
+        let sections = [
+            ("Parameters", self.parameters),
+            ("Conditions", self.conditions),
+            ("Resources", self.resources),
+            ("Outputs", self.outputs),
+        ];
+        for (name, section) in sections {
+            if !section.is_empty() {
+                template.insert(name.to_owned(), section.into());
+            }
+        }
+        template.into()
+    }
+}
+
+/// JSON of a typed document.
+///
+/// # Panics
+/// Never for the types of this crate: their maps have text keys and their numbers are finite.
+pub(crate) fn to_json(document: &impl Serialize) -> Json {
+    serde_json::to_value(document).expect("typed documents have text keys and finite numbers")
+}

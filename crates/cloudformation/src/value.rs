@@ -1,0 +1,166 @@
+//! Values of template properties: literals, or intrinsic functions that CloudFormation resolves.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// A property's value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<T> {
+    /// The value itself.
+    Literal(T),
+    /// A function that gives the value.
+    Intrinsic(Intrinsic),
+}
+
+/// An intrinsic function. References come from handles only, so they cannot dangle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intrinsic {
+    /// `Ref` of a resource, parameter or pseudo parameter.
+    Ref(String),
+    /// `Fn::GetAtt`.
+    GetAtt(String, String),
+    /// `Fn::Sub` with references inside the text; made by [`sub!`](crate::sub).
+    Sub(String),
+    /// `Fn::ImportValue` of another stack's export.
+    ImportValue(String),
+    /// The availability zone of that index in the stack's region.
+    Zone(usize),
+    /// `Fn::If`.
+    If(String, Box<Intrinsic>, Box<Intrinsic>),
+}
+
+/// The account of the stack.
+pub const ACCOUNT: Pseudo = Pseudo("AWS::AccountId");
+/// The partition of the stack's region: `aws`, `aws-cn`.
+pub const PARTITION: Pseudo = Pseudo("AWS::Partition");
+/// The region of the stack.
+pub const REGION: Pseudo = Pseudo("AWS::Region");
+
+/// A pseudo parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pseudo(&'static str);
+
+/// A part of the text of `Fn::Sub`.
+#[derive(Debug, Clone)]
+pub struct Part(String);
+
+impl Intrinsic {
+    /// `Fn::Sub` of the parts in a row.
+    pub fn sub(parts: impl IntoIterator<Item = Part>) -> Self {
+        Intrinsic::Sub(parts.into_iter().map(|part| part.0).collect())
+    }
+}
+
+/// Puts texts and references in a row: `sub!["http://", load_balancer.dns_name(), ":80"]`.
+#[macro_export]
+macro_rules! sub {
+    ($($part:expr),+ $(,)?) => {
+        $crate::value::Intrinsic::sub([$($crate::value::Part::from($part)),+])
+    };
+}
+
+/// The ARN of a resource of this account and region: `arn("ecs", "cluster/x")`.
+pub fn arn(service: &str, resource: impl Into<Part>) -> Intrinsic {
+    let resource: Part = resource.into();
+    sub!["arn:", PARTITION, ":", service, ":", REGION, ":", ACCOUNT, ":", resource]
+}
+
+/// The ARN of a resource of this account in IAM, which has no region: `iam_arn("role/x")`.
+pub fn iam_arn(resource: impl Into<Part>) -> Intrinsic {
+    let resource: Part = resource.into();
+    sub!["arn:", PARTITION, ":iam::", ACCOUNT, ":", resource]
+}
+
+impl From<&str> for Part {
+    fn from(text: &str) -> Self {
+        // A literal `${` would be taken for a reference.
+        Part(text.replace("${", "${!"))
+    }
+}
+
+impl From<String> for Part {
+    fn from(text: String) -> Self {
+        Part::from(text.as_str())
+    }
+}
+
+impl From<Pseudo> for Part {
+    fn from(pseudo: Pseudo) -> Self {
+        Part(format!("${{{}}}", pseudo.0))
+    }
+}
+
+impl From<Intrinsic> for Part {
+    /// # Panics
+    /// With a function that has no place inside the text of `Fn::Sub`: an error of the stack's author.
+    fn from(intrinsic: Intrinsic) -> Self {
+        match intrinsic {
+            Intrinsic::Ref(id) => Part(format!("${{{id}}}")),
+            Intrinsic::GetAtt(id, attribute) => Part(format!("${{{id}.{attribute}}}")),
+            Intrinsic::Sub(text) => Part(text),
+            other => panic!("{other:?} cannot stand inside Fn::Sub"),
+        }
+    }
+}
+
+impl From<Pseudo> for Intrinsic {
+    fn from(pseudo: Pseudo) -> Self {
+        Intrinsic::Ref(pseudo.0.to_owned())
+    }
+}
+
+impl<T> From<T> for Value<T> {
+    fn from(literal: T) -> Self {
+        Value::Literal(literal)
+    }
+}
+
+impl From<&str> for Value<String> {
+    fn from(literal: &str) -> Self {
+        Value::Literal(literal.to_owned())
+    }
+}
+
+impl From<Intrinsic> for Value<String> {
+    fn from(intrinsic: Intrinsic) -> Self {
+        Value::Intrinsic(intrinsic)
+    }
+}
+
+impl From<Intrinsic> for Value<i64> {
+    fn from(intrinsic: Intrinsic) -> Self {
+        Value::Intrinsic(intrinsic)
+    }
+}
+
+impl From<Pseudo> for Value<String> {
+    fn from(pseudo: Pseudo) -> Self {
+        Value::Intrinsic(pseudo.into())
+    }
+}
+
+impl<T: Serialize> Serialize for Value<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Literal(literal) => literal.serialize(serializer),
+            Value::Intrinsic(intrinsic) => intrinsic.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Intrinsic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match self {
+            Intrinsic::Ref(id) => map.serialize_entry("Ref", id)?,
+            Intrinsic::GetAtt(id, attribute) => map.serialize_entry("Fn::GetAtt", &[id, attribute])?,
+            Intrinsic::Sub(text) => map.serialize_entry("Fn::Sub", text)?,
+            Intrinsic::ImportValue(name) => map.serialize_entry("Fn::ImportValue", name)?,
+            Intrinsic::Zone(index) => {
+                let zones = serde_json::json!({"Fn::GetAZs": ""});
+                map.serialize_entry("Fn::Select", &(index, zones))?;
+            }
+            Intrinsic::If(condition, yes, no) => map.serialize_entry("Fn::If", &(condition, yes, no))?,
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,79 @@
+//! What holds for every supported environment.
+
+use std::collections::BTreeSet;
+
+use cloudformation::{StackKind, TEMPLATE_LIMIT, files, templates};
+use environment::{Architecture, ConversationStore, Engine, Environment};
+use proptest::prelude::*;
+
+use crate::variants::{any_environment, committed, project};
+use crate::{references, task_definition};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn references_lead_somewhere_and_the_same_input_gives_the_same_bytes(environment in any_environment()) {
+        let project = project();
+        let stacks = templates(&project, &environment).unwrap();
+        // The delivery stack always imports from staging.
+        let staging = BTreeSet::from(["smartassist-service-staging-Url".to_owned()]);
+        references::check(&stacks, &staging);
+        let again = templates(&project, &environment.clone()).unwrap();
+        for (stack, again) in stacks.iter().zip(&again) {
+            prop_assert_eq!(stack.body(), again.body());
+            prop_assert!(stack.body().len() < TEMPLATE_LIMIT, "{} has {} bytes", stack.name, stack.body().len());
+        }
+        task_definition::check(&stacks, &files(&project, &[environment]).unwrap());
+    }
+}
+
+#[test]
+fn stacks_come_in_the_order_of_their_creation() {
+    for environment in committed() {
+        let kinds: Vec<_> = templates(&project(), &environment).unwrap().iter().map(|stack| stack.kind).collect();
+        assert_eq!(kinds, [StackKind::Registry, StackKind::Network, StackKind::Service, StackKind::Delivery]);
+    }
+}
+
+#[test]
+fn staging_refers_to_nothing_that_is_created_later() {
+    let staging = committed().remove(0);
+    references::check(&templates(&project(), &staging).unwrap(), &BTreeSet::new());
+}
+
+#[test]
+fn the_service_stack_takes_the_image_and_what_lives() {
+    let stacks = templates(&project(), &committed()[1]).unwrap();
+    let parameters: Vec<_> =
+        stacks[2].parameters.iter().map(|entry| (entry.name.as_str(), entry.default.as_deref())).collect();
+    assert_eq!(parameters, [("ImageUri", None), ("TaskDefinition", Some("")), ("DesiredCount", Some("2"))]);
+    for stack in [&stacks[0], &stacks[1], &stacks[3]] {
+        assert!(stack.parameters.is_empty(), "{} takes parameters", stack.name);
+    }
+}
+
+#[test]
+fn what_is_not_generated_is_refused_by_name() {
+    type Change = fn(&mut Environment);
+    let cases: [(&str, Change); 3] = [
+        ("deployment.engine", |environment| environment.deployment.engine = Engine::Ecs),
+        ("task.architecture", |environment| environment.task.architecture = Architecture::Arm64),
+        ("chat.conversation_store", |environment| environment.chat.conversation_store = ConversationStore::Dynamodb),
+    ];
+    for (field, change) in cases {
+        let mut environment = committed().remove(1);
+        change(&mut environment);
+        let refused = templates(&project(), &environment).unwrap_err();
+        assert_eq!(refused.field, field);
+        assert!(refused.to_string().contains("hint: "), "{refused}");
+        assert!(files(&project(), &[environment]).is_err());
+    }
+}
+
+#[test]
+fn a_pipeline_across_accounts_is_refused() {
+    let mut environments = committed();
+    environments[1].location.account = Some("123456789012".to_owned());
+    assert_eq!(files(&project(), &environments).unwrap_err().field, "where");
+}
