@@ -24,6 +24,12 @@ struct Arguments {
 enum Command {
     /// Serve in the foreground until SIGTERM or SIGINT; running tasks go on without it.
     Serve(Serve),
+    /// Run one task to its end; started by the endpoint.
+    #[command(hide = true)]
+    Shim {
+        /// The task's folder.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,6 +71,10 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match arguments.command {
+        Command::Shim { folder } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(localcloud::runtime::shim::run(&folder))?)
+        }
         Command::Serve(serve) => {
             tracing_subscriber::fmt()
                 .with_env_filter(
