@@ -12,7 +12,7 @@ use crate::resources::codeconnections::Connection;
 use crate::resources::codeconnections::connection::ConnectionProviderType;
 use crate::stack::tags;
 use crate::template::Template;
-use crate::value::{Intrinsic, Value};
+use crate::value::Intrinsic;
 
 pub(crate) fn template(project: &Project) -> Json {
     let mut template = Template::new(format!("{}: delivery", project.name), tags(project, None));
@@ -24,9 +24,9 @@ pub(crate) fn template(project: &Project) -> Json {
 }
 
 /// The connection to the repository: the project's own, or a new one that a person accepts once.
-fn connection(template: &mut Template, project: &Project) -> Value<String> {
+fn connection(template: &mut Template, project: &Project) -> Intrinsic {
     if let Some(arn) = &project.source.connection_arn {
-        return arn.as_str().into();
+        return template.parameter("ConnectionArn", "String", "Connection to the repository", Some(arn));
     }
     let connection = Connection {
         provider_type: Some(ConnectionProviderType::GitHub.into()),
@@ -34,7 +34,7 @@ fn connection(template: &mut Template, project: &Project) -> Value<String> {
     };
     let connection = template.add("Connection", connection);
     template.output("ConnectionArn", "Accept it once in the console: Connections", &connection.connection_arn());
-    connection.connection_arn().into()
+    connection.connection_arn()
 }
 
 /// Where staging answers, from its service stack.

@@ -20,6 +20,8 @@ pub enum Intrinsic {
     GetAtt(String, String),
     /// `Fn::Sub` with references inside the text; made by [`sub!`](crate::sub).
     Sub(String),
+    /// No function after all: what [`sub!`](crate::sub) makes of texts alone.
+    Text(String),
     /// `Fn::ImportValue` of another stack's export.
     ImportValue(String),
     /// The availability zone of that index in the stack's region.
@@ -41,12 +43,26 @@ pub struct Pseudo(&'static str);
 
 /// A part of the text of `Fn::Sub`.
 #[derive(Debug, Clone)]
-pub struct Part(String);
+pub enum Part {
+    /// Text as it is.
+    Text(String),
+    /// `${...}`, or text that contains some.
+    References(String),
+}
 
 impl Intrinsic {
     /// `Fn::Sub` of the parts in a row.
     pub fn sub(parts: impl IntoIterator<Item = Part>) -> Self {
-        Intrinsic::Sub(parts.into_iter().map(|part| part.0).collect())
+        let parts: Vec<Part> = parts.into_iter().collect();
+        if parts.iter().all(|part| matches!(part, Part::Text(_))) {
+            return Intrinsic::Text(parts.into_iter().map(Part::text).collect());
+        }
+        let escaped = parts.into_iter().map(|part| match part {
+            // A literal `${` would be taken for a reference.
+            Part::Text(text) => text.replace("${", "${!"),
+            Part::References(text) => text,
+        });
+        Intrinsic::Sub(escaped.collect())
     }
 }
 
@@ -70,22 +86,29 @@ pub fn iam_arn(resource: impl Into<Part>) -> Intrinsic {
     sub!["arn:", PARTITION, ":iam::", ACCOUNT, ":", resource]
 }
 
+impl Part {
+    fn text(self) -> String {
+        match self {
+            Part::Text(text) | Part::References(text) => text,
+        }
+    }
+}
+
 impl From<&str> for Part {
     fn from(text: &str) -> Self {
-        // A literal `${` would be taken for a reference.
-        Part(text.replace("${", "${!"))
+        Part::Text(text.to_owned())
     }
 }
 
 impl From<String> for Part {
     fn from(text: String) -> Self {
-        Part::from(text.as_str())
+        Part::Text(text)
     }
 }
 
 impl From<Pseudo> for Part {
     fn from(pseudo: Pseudo) -> Self {
-        Part(format!("${{{}}}", pseudo.0))
+        Part::References(format!("${{{}}}", pseudo.0))
     }
 }
 
@@ -94,9 +117,10 @@ impl From<Intrinsic> for Part {
     /// With a function that has no place inside the text of `Fn::Sub`: an error of the stack's author.
     fn from(intrinsic: Intrinsic) -> Self {
         match intrinsic {
-            Intrinsic::Ref(id) => Part(format!("${{{id}}}")),
-            Intrinsic::GetAtt(id, attribute) => Part(format!("${{{id}.{attribute}}}")),
-            Intrinsic::Sub(text) => Part(text),
+            Intrinsic::Ref(id) => Part::References(format!("${{{id}}}")),
+            Intrinsic::GetAtt(id, attribute) => Part::References(format!("${{{id}.{attribute}}}")),
+            Intrinsic::Sub(text) => Part::References(text),
+            Intrinsic::Text(text) => Part::Text(text),
             other => panic!("{other:?} cannot stand inside Fn::Sub"),
         }
     }
@@ -149,8 +173,12 @@ impl<T: Serialize> Serialize for Value<T> {
 
 impl Serialize for Intrinsic {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Intrinsic::Text(text) = self {
+            return serializer.serialize_str(text);
+        }
         let mut map = serializer.serialize_map(Some(1))?;
         match self {
+            Intrinsic::Text(_) => {}
             Intrinsic::Ref(id) => map.serialize_entry("Ref", id)?,
             Intrinsic::GetAtt(id, attribute) => map.serialize_entry("Fn::GetAtt", &[id, attribute])?,
             Intrinsic::Sub(text) => map.serialize_entry("Fn::Sub", text)?,
@@ -162,5 +190,36 @@ impl Serialize for Intrinsic {
             Intrinsic::If(condition, yes, no) => map.serialize_entry("Fn::If", &(condition, yes, no))?,
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(value: impl Serialize) -> String {
+        serde_json::to_string(&value).unwrap()
+    }
+
+    #[test]
+    fn texts_alone_need_no_function() {
+        assert_eq!(json(sub!["a", "${b}".to_owned()]), r#""a${b}""#);
+    }
+
+    #[test]
+    fn a_literal_that_looks_like_a_reference_is_escaped_beside_one() {
+        assert_eq!(json(sub!["${a}", REGION]), r#"{"Fn::Sub":"${!a}${AWS::Region}"}"#);
+    }
+
+    #[test]
+    fn references_stand_inside_text() {
+        let attribute = Intrinsic::GetAtt("Balancer".to_owned(), "DNSName".to_owned());
+        assert_eq!(json(sub!["http://", attribute, ":", "80"]), r#"{"Fn::Sub":"http://${Balancer.DNSName}:80"}"#);
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot stand inside Fn::Sub")]
+    fn an_import_has_no_place_inside_text() {
+        let _ = sub!["x", Intrinsic::ImportValue("y".to_owned())];
     }
 }

@@ -15,7 +15,7 @@ use crate::resources::logs::LogGroup;
 use crate::resources::s3::Bucket;
 use crate::sub;
 use crate::template::{Handle, Resource, Template};
-use crate::value::{Intrinsic, Value, arn};
+use crate::value::{Intrinsic, arn};
 
 /// Days that build logs are kept.
 const LOG_RETENTION_DAYS: i64 = 30;
@@ -32,7 +32,7 @@ pub(super) fn add(
     template: &mut Template,
     project: &Project,
     bucket: &Handle<Bucket>,
-    connection: &Value<String>,
+    connection: &Intrinsic,
 ) -> Builds {
     let names = Names::new(project, environment::EnvironmentName::Staging);
     let build = Build {
@@ -76,7 +76,7 @@ impl Build {
         template: &mut Template,
         project: &Project,
         bucket: &Handle<Bucket>,
-        connection: &Value<String>,
+        connection: &Intrinsic,
     ) -> Handle<BuildProject> {
         let logs = LogGroup {
             log_group_name: Some(format!("/aws/codebuild/{}", self.name).into()),
@@ -121,7 +121,7 @@ fn build_role(
     name: String,
     logs: &Handle<LogGroup>,
     bucket: &Handle<Bucket>,
-    connection: &Value<String>,
+    connection: &Intrinsic,
     own: Vec<Statement>,
 ) -> Role {
     let objects = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"];
@@ -137,13 +137,9 @@ fn build_role(
 }
 
 /// The source arrives as a reference to a commit, which the build clones through the connection.
-pub(super) fn use_connection(connection: &Value<String>) -> Statement {
+pub(super) fn use_connection(connection: &Intrinsic) -> Statement {
     let actions = ["codeconnections:UseConnection", "codestar-connections:UseConnection"];
-    let connection = match connection {
-        Value::Intrinsic(reference) => reference.clone(),
-        Value::Literal(arn) => Intrinsic::sub([arn.as_str().into()]),
-    };
-    Statement::allow("Source", actions, [connection])
+    Statement::allow("Source", actions, [connection.clone()])
 }
 
 fn push_statement(project: &Project) -> Statement {

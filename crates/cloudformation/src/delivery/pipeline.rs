@@ -17,7 +17,7 @@ use crate::resources::iam::Role;
 use crate::resources::s3::Bucket;
 use crate::sub;
 use crate::template::{Handle, Template, to_json};
-use crate::value::{Intrinsic, Value, arn, iam_arn};
+use crate::value::{Intrinsic, arn, iam_arn};
 
 const SOURCE: &str = "SourceOutput";
 const BUILD: &str = "BuildOutput";
@@ -28,7 +28,7 @@ pub(super) fn add(
     template: &mut Template,
     project: &Project,
     bucket: &Handle<Bucket>,
-    connection: &Value<String>,
+    connection: &Intrinsic,
     builds: &Builds,
 ) {
     let role = template.add("PipelineRole", pipeline_role(project, bucket, connection, builds));
@@ -82,7 +82,7 @@ fn inputs<const N: usize>(names: [&str; N]) -> Option<Vec<InputArtifact>> {
     Some(names.map(InputArtifact::new).to_vec())
 }
 
-fn source(project: &Project, connection: &Value<String>) -> ActionDeclaration {
+fn source(project: &Project, connection: &Intrinsic) -> ActionDeclaration {
     let configuration = json!({
         "ConnectionArn": connection,
         "FullRepositoryId": project.source.repository,
@@ -144,7 +144,7 @@ fn approval(project: &Project) -> ActionDeclaration {
     action("Approve", ActionTypeIdCategory::Approval, "Manual", configuration.into())
 }
 
-fn pipeline_role(project: &Project, bucket: &Handle<Bucket>, connection: &Value<String>, builds: &Builds) -> Role {
+fn pipeline_role(project: &Project, bucket: &Handle<Bucket>, connection: &Intrinsic, builds: &Builds) -> Role {
     let environments = EnvironmentName::ALL.map(|name| Names::new(project, name));
     let of = |resource: fn(Names<'_>) -> String| environments.map(|names| arn("codedeploy", resource(names)));
     let applications = of(|names| format!("application:{}", names.environment_wide()));

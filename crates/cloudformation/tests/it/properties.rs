@@ -77,3 +77,14 @@ fn a_pipeline_across_accounts_is_refused() {
     environments[1].location.account = Some("123456789012".to_owned());
     assert_eq!(files(&project(), &environments).unwrap_err().field, "where");
 }
+
+#[test]
+fn a_given_connection_is_used_and_none_is_created() {
+    let mut project = project();
+    let arn = "arn:aws:codeconnections:ap-northeast-1:123456789012:connection/12345678-1234-1234-1234-123456789012";
+    project.source.connection_arn = Some(arn.to_owned());
+    let stacks = templates(&project, &committed()[0]).unwrap();
+    references::check(&stacks, &BTreeSet::new());
+    assert_eq!(stacks[3].parameters[0].default.as_deref(), Some(arn));
+    assert!(!stacks[3].body().contains("AWS::CodeConnections::Connection"));
+}
