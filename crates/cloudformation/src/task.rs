@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use environment::{Architecture, Environment, Project, variables};
+use environment::{Architecture, ConversationStore, Environment, Project, variables};
 use serde_json::Value as Json;
 
 use crate::names::Names;
@@ -101,13 +101,18 @@ fn container(environment: &Environment, names: Names<'_>, references: References
 }
 
 fn plain_variables(environment: &Environment) -> Vec<KeyValuePair> {
+    let store = environment.chat.conversation_store;
     let variable = |name: &str, value: &str| KeyValuePair { name: Some(name.into()), value: Some(value.into()) };
-    vec![
+    let mut all = vec![
         variable(variables::ENVIRONMENT, environment.name.as_str()),
-        variable(variables::CONVERSATION_STORE, environment.chat.conversation_store.as_str()),
+        variable(variables::CONVERSATION_STORE, store.as_str()),
         variable(variables::DRAIN_DELAY_SECONDS, &variables::DRAIN_DELAY.as_seconds().to_string()),
         variable(variables::DRAIN_DEADLINE_SECONDS, &environment.task.drain.as_seconds().to_string()),
-    ]
+    ];
+    if store == ConversationStore::Embedded {
+        all.push(variable(variables::CONVERSATIONS_DIR, &format!("{DATA}/conversations")));
+    }
+    all
 }
 
 /// Secrets and parameters stay references; ECS resolves them when a task starts.

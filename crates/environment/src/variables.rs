@@ -6,6 +6,8 @@ use crate::units::Span;
 pub const ENVIRONMENT: &str = "ENVIRONMENT";
 /// Where conversations are kept: `embedded` or `dynamodb`.
 pub const CONVERSATION_STORE: &str = "CONVERSATION_STORE";
+/// Directory of the embedded conversation store.
+pub const CONVERSATIONS_DIR: &str = "CONVERSATIONS_DIR";
 /// Seconds that the chatbot keeps serving after SIGTERM, until the load balancer has noticed.
 pub const DRAIN_DELAY_SECONDS: &str = "DRAIN_DELAY_SECONDS";
 /// Seconds that replies and open streams then get to finish.
