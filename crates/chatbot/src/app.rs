@@ -95,7 +95,7 @@ fn open_store(store: &Store) -> Result<Box<dyn ConversationStore>, ConfigError> 
                     reasons.push(format!("{} does not exist", candidate.base.display()));
                     continue;
                 }
-                match FileStore::open(&path) {
+                match FileStore::open_private(&path) {
                     Ok(store) => {
                         tracing::info!(directory = %path.display(), "CONVERSATIONS_DIR is not set, using a default");
                         return Ok(Box::new(store));

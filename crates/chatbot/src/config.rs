@@ -274,7 +274,7 @@ impl Reader<'_> {
                     .collect();
                 Store::FirstOf(vec![
                     Candidate { base: "/data".into(), below: "conversations".into() },
-                    Candidate { base: temporary.into(), below: format!("smartbot-{environment}/conversations").into() },
+                    Candidate { base: temporary.into(), below: format!("smartbot-{environment}-conversations").into() },
                 ])
             }
             (Some("memory"), None) => Store::Memory,

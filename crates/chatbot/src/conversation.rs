@@ -157,10 +157,17 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
-/// 128 random bits in hexadecimal.
+/// 128 random bits in hexadecimal, from the kernel.
+///
+/// Not by the `getrandom` crate: linked statically it opens /dev/urandom, and an empty root may have
+/// no /dev.
 pub(crate) fn random_hex() -> std::io::Result<String> {
     let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+    // SAFETY: the pointer and the length describe `bytes`, which getentropy only writes to.
+    let failed = unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } != 0;
+    if failed {
+        return Err(std::io::Error::last_os_error());
+    }
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 

@@ -91,8 +91,8 @@ pub struct Citation {
     /// Page with more about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Share of the question found in it, 0 to 1.
-    pub coverage: f32,
+    /// Share of the question found in it, 0 to 1, three digits.
+    pub coverage: f64,
 }
 
 impl Engine {
@@ -240,7 +240,7 @@ fn cite(entry: &Entry, wording: &Wording, hit: &Hit) -> Citation {
         id: entry.id.clone(),
         title: wording.question.clone(),
         url: entry.url.clone(),
-        coverage: (hit.coverage * 1000.0).round() / 1000.0,
+        coverage: (f64::from(hit.coverage) * 1000.0).round() / 1000.0,
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header;
 use http_body::Frame;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendTimeoutError};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use crate::app::App;
@@ -26,6 +26,8 @@ use crate::turn::Turn;
 const PING: Duration = Duration::from_secs(15);
 /// Events waiting for a slow reader; then the sender waits too.
 const QUEUE: usize = 16;
+/// How long the sender waits for a reader that has stopped reading.
+const STALL: Duration = Duration::from_secs(20);
 /// Characters in one delta.
 const DELTA: usize = 8;
 
@@ -50,9 +52,11 @@ async fn send(app: Arc<App>, turn: Turn, request_id: RequestId, sender: mpsc::Se
         let Some((name, data)) = events.pop_front() else {
             break "done";
         };
-        if sender.send(event(sent + 1, name, &data)).await.is_err() {
-            // The answer is kept; whoever comes back reads it from the conversation.
-            break "client left";
+        // In both cases the answer is kept; whoever comes back reads it from the conversation.
+        match sender.send_timeout(event(sent + 1, name, &data), STALL).await {
+            Ok(()) => {}
+            Err(SendTimeoutError::Closed(_)) => break "client left",
+            Err(SendTimeoutError::Timeout(_)) => break "client stalled",
         }
         sent += 1;
         if name == "delta" && !app.delta_delay.is_zero() {
@@ -64,7 +68,7 @@ async fn send(app: Arc<App>, turn: Turn, request_id: RequestId, sender: mpsc::Se
                 let detail = format!("The whole answer is kept: GET /v1/conversations/{}.", turn.key.id.as_str());
                 let problem = json!({"problem": Problem::draining(detail).to_json(&request_id.0)});
                 // Nobody may be there any more; there is nothing else to do about it.
-                let _ = sender.send(event(sent + 1, "error", &problem)).await;
+                let _ = sender.try_send(event(sent + 1, "error", &problem));
                 break "draining";
             }
         }

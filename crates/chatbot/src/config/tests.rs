@@ -25,7 +25,7 @@ fn nothing_set_is_a_valid_configuration() {
         config.store,
         Store::FirstOf(vec![
             Candidate { base: "/data".into(), below: "conversations".into() },
-            Candidate { base: "/tmp".into(), below: "smartbot-local/conversations".into() },
+            Candidate { base: "/tmp".into(), below: "smartbot-local-conversations".into() },
         ])
     );
 }

@@ -26,18 +26,29 @@ pub struct FileStore {
 
 impl FileStore {
     /// Opens a directory, creating it if needed, and proves that it can be written.
-    ///
-    /// The directory must belong to the user this process runs as: conversations are private.
     pub fn open(directory: &Path) -> std::io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let probe = directory.join(format!(".probe-{}", std::process::id()));
-        let written = private().write(true).create(true).truncate(true).open(&probe)?;
-        let ours = written.metadata()?.uid() == std::fs::metadata(directory)?.uid();
-        std::fs::remove_file(&probe)?;
-        if !ours {
-            return Err(std::io::Error::new(ErrorKind::PermissionDenied, "the directory belongs to another user"));
-        }
+        Self::probe(directory)?;
         Ok(Self { directory: directory.to_owned() })
+    }
+
+    /// Like [`FileStore::open`], but refuses a directory that somebody else may have put there:
+    /// conversations are private, and in a temporary directory anybody can be first.
+    pub fn open_private(directory: &Path) -> std::io::Result<Self> {
+        let store = Self::open(directory)?;
+        let found = std::fs::symlink_metadata(directory)?;
+        if !found.is_dir() || found.uid() != Self::probe(directory)? {
+            return Err(std::io::Error::new(ErrorKind::PermissionDenied, "it belongs to another user"));
+        }
+        Ok(store)
+    }
+
+    /// Writes and removes a file; returns the user it belonged to.
+    fn probe(directory: &Path) -> std::io::Result<u32> {
+        let path = directory.join(format!(".probe-{}", std::process::id()));
+        let owner = private().write(true).create(true).truncate(true).open(&path)?.metadata()?.uid();
+        std::fs::remove_file(&path)?;
+        Ok(owner)
     }
 
     fn path(&self, key: &ConversationKey) -> PathBuf {
@@ -238,6 +249,16 @@ mod tests {
         let huge = message(&"x".repeat(LARGEST_FILE as usize));
         assert!(matches!(store.append(&key, vec![huge], false).await, Err(StoreError::Full)));
         assert_eq!(store.recent(&key, 100).await.unwrap().len(), 21);
+    }
+
+    #[test]
+    fn a_link_is_not_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+        FileStore::open_private(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(FileStore::open(&link).is_ok());
+        assert!(FileStore::open_private(&link).is_err());
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ fn two_processes_share_the_conversations() {
 #[test]
 fn a_drain_finishes_what_is_open() {
     let directory = tempfile::tempdir().unwrap();
-    let variables = [("DRAIN_DELAY_SECONDS", "1"), ("STREAM_DELTA_DELAY_MS", "150")];
+    let variables = [("DRAIN_DELAY_SECONDS", "2"), ("STREAM_DELTA_DELAY_MS", "250")];
     let server = Program::start(directory.path(), &variables);
     let address = server.address;
     let mut stream = post(address, &json!({"message": "How do I reset my password?", "stream": true}), &[]);
@@ -58,7 +58,7 @@ fn a_drain_finishes_what_is_open() {
     server.terminate();
     let since = Instant::now();
     while get(address, "/ready").status != 503 {
-        assert!(since.elapsed() < Duration::from_millis(800), "not ready at once");
+        assert!(since.elapsed() < Duration::from_millis(1800), "not ready at once");
     }
     let health = get(address, "/health");
     assert_eq!((health.status, health.header("connection")), (200, Some("close")));
@@ -69,7 +69,7 @@ fn a_drain_finishes_what_is_open() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let events = stream.events();
-    assert!(since.elapsed() > Duration::from_millis(1500), "the stream outlived the listener");
+    assert!(since.elapsed() > Duration::from_secs(2), "the stream outlived the listener");
     assert_eq!(events.last().unwrap().name, "done");
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(0), "{log}");
