@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cloud::Cloud;
-use crate::ids;
 use crate::wire::Models;
+use crate::{ids, registry};
 
 /// A body that is either whole or streamed from a file.
 pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
@@ -89,6 +89,7 @@ async fn respond(
             text(StatusCode::OK, "shutting down\n")
         }
         (_, path) if path.starts_with("/_localcloud/") => text(StatusCode::NOT_FOUND, "not found\n"),
+        (_, path) if path == "/v2" || path.starts_with("/v2/") => registry::respond(cloud, request).await,
         _ => api(cloud, models, request).await,
     }
 }

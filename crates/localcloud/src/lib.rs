@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod http;
 pub mod ids;
+mod registry;
 pub mod runtime;
 pub mod services;
 pub mod store;
