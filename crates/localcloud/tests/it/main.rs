@@ -2,4 +2,5 @@
 
 mod client;
 mod codepipeline;
+mod registry;
 mod server;
