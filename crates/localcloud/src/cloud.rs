@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::blobs::Blobs;
 use crate::clock::Clock;
+use crate::dataplane::DataPlane;
 use crate::error::ApiError;
 use crate::services::{self, Service};
 use crate::store::{OpenError, Store};
@@ -44,6 +45,7 @@ struct Inner {
     store: Store,
     clock: Clock,
     blobs: Blobs,
+    data_plane: DataPlane,
 }
 
 impl Cloud {
@@ -51,7 +53,7 @@ impl Cloud {
     pub fn open(settings: Settings, clock: Clock) -> Result<Self, OpenError> {
         let store = Store::open(&settings.data_dir.join("state"))?;
         let blobs = Blobs::new(&settings.data_dir);
-        Ok(Self(Arc::new(Inner { settings, store, clock, blobs })))
+        Ok(Self(Arc::new(Inner { settings, store, clock, blobs, data_plane: DataPlane::default() })))
     }
 
     /// What the endpoint was started with.
@@ -72,6 +74,11 @@ impl Cloud {
     /// The pushed blobs.
     pub fn blobs(&self) -> &Blobs {
         &self.0.blobs
+    }
+
+    /// The load balancers' running data plane.
+    pub fn data_plane(&self) -> &DataPlane {
+        &self.0.data_plane
     }
 
     /// A folder of the data directory.

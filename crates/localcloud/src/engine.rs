@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::cloud::Cloud;
-use crate::services::codepipeline;
+use crate::services::{codepipeline, elbv2};
 
 /// Starts every reconciler. They run until the handles are aborted or the process ends.
 pub fn start(cloud: &Cloud) -> Vec<JoinHandle<()>> {
-    vec![supervise("codepipeline", cloud, codepipeline::engine::run)]
+    let mut reconcilers = vec![supervise("codepipeline", cloud, codepipeline::engine::run)];
+    reconcilers.extend(elbv2::start(cloud));
+    reconcilers
 }
 
 /// Runs a reconciler, and runs it again should it ever panic: one bad record must not stop a whole service.

@@ -7,6 +7,7 @@
 pub mod blobs;
 pub mod clock;
 pub mod cloud;
+pub mod dataplane;
 pub mod engine;
 pub mod error;
 pub mod http;

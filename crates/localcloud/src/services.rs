@@ -12,7 +12,7 @@ mod codedeploy;
 pub(crate) mod codepipeline;
 pub(crate) mod ecr;
 mod ecs;
-mod elbv2;
+pub(crate) mod elbv2;
 mod iam;
 mod logs;
 pub(crate) mod paging;

@@ -2,5 +2,6 @@
 
 mod client;
 mod codepipeline;
+mod elbv2;
 mod registry;
 mod server;
