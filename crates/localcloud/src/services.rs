@@ -11,7 +11,7 @@ mod codeconnections;
 mod codedeploy;
 pub(crate) mod codepipeline;
 pub(crate) mod ecr;
-mod ecs;
+pub(crate) mod ecs;
 pub(crate) mod elbv2;
 mod iam;
 mod logs;

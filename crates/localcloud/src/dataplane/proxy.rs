@@ -114,9 +114,7 @@ async fn send(
     *again.uri_mut() = parts.uri.clone();
     *again.headers_mut() = parts.headers.clone();
     match wait(in_flight, Request::from_parts(parts, RequestBody::Empty), &activity, idle_timeout).await {
-        Err(Failure::ClosedEarly) => {
-            wait(in_flight, again, &activity, idle_timeout).await.map_err(Failure::status)
-        }
+        Err(Failure::ClosedEarly) => wait(in_flight, again, &activity, idle_timeout).await.map_err(Failure::status),
         result => result.map_err(Failure::status),
     }
 }
