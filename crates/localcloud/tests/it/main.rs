@@ -3,5 +3,6 @@
 mod client;
 mod codepipeline;
 mod elbv2;
+mod logs;
 mod registry;
 mod server;
