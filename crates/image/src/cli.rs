@@ -1,0 +1,193 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use image::build::{self, Destination, Report, Request};
+use image::git::Commit;
+use image::registry::{Options, Repository};
+use image::settings::Settings;
+use image::tag::{Stage, Tag};
+use image::{Digest, Error, Registry, layout};
+
+use crate::terminal::{self, Terminal};
+
+/// Builds the chatbot's OCI image without a container engine, and pushes it to ECR or any registry.
+///
+/// stdout is the result, stderr is for people. Exit codes: 0 done, 1 failed, 2 wrong usage, 64 wrong input or configuration,
+/// 69 registry or AWS cannot be reached.
+#[derive(Debug, Parser)]
+#[command(name = "image", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the image of this checkout (or of a given binary), and push it if asked to.
+    Build(Box<BuildArguments>),
+    /// Push a layout that `image build` wrote, every byte checked.
+    Push(PushArguments),
+    /// Give an image that is in a registry one more tag, without an upload.
+    Tag(TagArguments),
+}
+
+#[derive(Debug, Args)]
+struct BuildArguments {
+    /// Push the image: without a value to the ECR repository named by --repository, otherwise to this repository.
+    ///
+    /// Credentials for a given registry come from REGISTRY_USERNAME and REGISTRY_PASSWORD, or from Docker's
+    /// configuration. A registry on this machine is spoken to with plain HTTP, every other one with HTTPS.
+    #[arg(long, value_name = "REGISTRY/REPO", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "absent, given without a value and given with one are three requests")]
+    push: Option<Option<String>>,
+    /// The repository's name, for --push without a value or with a registry's host alone.
+    #[arg(long, value_name = "NAME")]
+    repository: Option<String>,
+    /// Write {"ImageURI": "repository@sha256:…"} to this file after the push.
+    #[arg(long, value_name = "FILE", requires = "push")]
+    image_detail: Option<PathBuf>,
+    /// Where the OCI image layout goes [default: target/image/<tag>].
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Also tag the image for an environment: staging-<shortsha> or prod-<shortsha>.
+    #[arg(long = "for", value_name = "ENVIRONMENT", value_enum)]
+    stages: Vec<Stage>,
+    /// Push an image of uncommitted changes, marked -dirty-<hash>; never for production.
+    #[arg(long)]
+    allow_dirty: bool,
+    /// The compiler target [default: this machine's own].
+    #[arg(long, value_name = "TRIPLE", conflicts_with = "binary")]
+    target: Option<String>,
+    /// Package this static Linux binary instead of building the chatbot.
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// The commit the given binary was built from [default: git's HEAD].
+    #[arg(long, value_name = "SHA", requires = "binary", value_parser = |text: &str| text.parse::<Commit>())]
+    commit: Option<Commit>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct PushArguments {
+    /// The layout's directory.
+    layout: PathBuf,
+    /// Where to, as in registry.example.com/smartassist/chatbot.
+    #[arg(value_name = "REGISTRY/REPO", value_parser = |text: &str| text.parse::<Repository>())]
+    repository: Repository,
+}
+
+#[derive(Debug, Args)]
+struct TagArguments {
+    /// The repository, as in registry.example.com/smartassist/chatbot.
+    #[arg(value_name = "REGISTRY/REPO", value_parser = |text: &str| text.parse::<Repository>())]
+    repository: Repository,
+    /// The image, as in sha256:….
+    #[arg(value_parser = |text: &str| text.parse::<Digest>())]
+    digest: Digest,
+    /// The new tag; `latest` is refused.
+    #[arg(value_parser = |text: &str| text.parse::<Tag>())]
+    tag: Tag,
+}
+
+pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    let settings = Settings::from_process();
+    let terminal = Terminal::new();
+    let progress = |step: image::progress::Step<'_>| terminal.show(&step);
+    match &arguments.command {
+        Command::Build(arguments) => {
+            let request = request(arguments)?;
+            let report = runtime.block_on(build::run(&request, &settings, &progress))?;
+            print(&report, arguments.json)
+        }
+        Command::Push(arguments) => {
+            let (image, tags) = layout::read(&arguments.layout)?;
+            let destination = Destination::Registry(arguments.repository.clone());
+            runtime.block_on(build::push(&image, &tags, &destination, &settings, &progress))?;
+            terminal::line(&format!("{}@{}", arguments.repository, image.digest()))
+        }
+        Command::Tag(arguments) => {
+            let destination = Destination::Registry(arguments.repository.clone());
+            runtime.block_on(async {
+                if let Some((repository, credentials)) = build::locate(&destination, &settings).await? {
+                    let registry = Registry::new(repository, credentials, Options::default(), &progress)?;
+                    registry.add_tag(&arguments.digest, &arguments.tag).await?;
+                }
+                Ok::<(), Error>(())
+            })?;
+            terminal::line(&format!("{}:{}@{}", arguments.repository, arguments.tag, arguments.digest))
+        }
+    }
+}
+
+fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
+    Ok(Request {
+        directory: std::env::current_dir().context("cannot find the current directory")?,
+        target: arguments.target.clone(),
+        binary: arguments.binary.clone(),
+        commit: arguments.commit.clone(),
+        stages: arguments.stages.clone(),
+        output: arguments.output.clone(),
+        destination: destination(arguments)?,
+        image_detail: arguments.image_detail.clone(),
+        allow_dirty: arguments.allow_dirty,
+        ..Request::default()
+    })
+}
+
+fn destination(arguments: &BuildArguments) -> Result<Destination, Error> {
+    match (&arguments.push, &arguments.repository) {
+        (None, _) => Ok(Destination::Nowhere),
+        (Some(None), Some(name)) => Ok(Destination::Ecr(name.clone())),
+        (Some(None), None) => Err(Error::RepositoryMissing),
+        // A host alone is completed; a full address stands as it is.
+        (Some(Some(host)), Some(name)) if !host.contains('/') => {
+            Ok(Destination::Registry(format!("{host}/{name}").parse()?))
+        }
+        (Some(Some(address)), _) => Ok(Destination::Registry(address.parse()?)),
+    }
+}
+
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        return terminal::line(&serde_json::to_string(report).context("cannot write the result")?);
+    }
+    let mut lines = vec![format!("image   {}", report.digest)];
+    let tags: Vec<&str> = report.tags.iter().map(Tag::as_str).collect();
+    lines.push(format!("tags    {}", tags.join(" ")));
+    lines.push(format!("size    {}", terminal::bytes(report.size)));
+    match &report.repository {
+        Some(repository) => lines.push(format!("pushed  {repository}@{}", report.digest)),
+        None => lines.push(format!("layout  {}", report.layout.display())),
+    }
+    terminal::line(&lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn push_without_a_value_leaves_the_next_flag_alone() {
+        let cli = Cli::try_parse_from(["image", "build", "--push", "--repository", "smartassist/chatbot"]);
+        let Ok(Cli { command: Command::Build(arguments) }) = cli else { panic!("refused: {cli:?}") };
+        assert_eq!(arguments.push, Some(None));
+        assert!(matches!(destination(&arguments), Ok(Destination::Ecr(name)) if name == "smartassist/chatbot"));
+    }
+}

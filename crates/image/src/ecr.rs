@@ -1,0 +1,133 @@
+//! ECR: where the repository is, and a token for it. The SDK finds region, credentials and endpoint in the environment
+//! (`AWS_ENDPOINT_URL` among them), so nothing here knows which endpoint answers.
+
+use aws_config::BehaviorVersion;
+use aws_sdk_ecr::Client;
+use aws_sdk_ecr::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::credentials::Credentials;
+use crate::error::{Error, Kind};
+use crate::registry::Repository;
+
+/// What ECR's API refused.
+#[derive(Debug, thiserror::Error)]
+pub enum EcrError {
+    /// No region.
+    #[error("no AWS region is configured")]
+    NoRegion,
+    /// The repository does not exist.
+    #[error("ECR has no repository `{name}` in {region}")]
+    UnknownRepository {
+        /// The repository.
+        name: String,
+        /// The region.
+        region: String,
+    },
+    /// The endpoint cannot be reached.
+    #[error("cannot reach ECR for {operation}: {reason}")]
+    Unreachable {
+        /// What was asked.
+        operation: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// An error answer.
+    #[error("ECR refused {operation}: {reason}")]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// The service's code and message.
+        reason: String,
+    },
+    /// An answer that lacks what it must have.
+    #[error("ECR answered {operation} without {what}")]
+    Incomplete {
+        /// What was asked.
+        operation: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+impl EcrError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoRegion => "set AWS_REGION, for example `AWS_REGION=ap-northeast-1`".to_owned(),
+            Self::UnknownRepository { .. } => {
+                "the registry stack creates it: `cargo xtask deploy staging` does that first".to_owned()
+            }
+            Self::Unreachable { .. } => {
+                "check the network, AWS_ENDPOINT_URL and AWS_PROFILE; `cargo xtask local up` starts the embedded endpoint"
+                    .to_owned()
+            }
+            Self::Refused { .. } => {
+                "check who you are (`aws sts get-caller-identity`) and the permissions ecr:DescribeRepositories and \
+                 ecr:GetAuthorizationToken"
+                    .to_owned()
+            }
+            Self::Incomplete { .. } => "the endpoint does not speak ECR's API: check AWS_ENDPOINT_URL".to_owned(),
+        }
+    }
+
+    /// The kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NoRegion | Self::UnknownRepository { .. } => Kind::Configuration,
+            Self::Unreachable { .. } => Kind::Unreachable,
+            Self::Refused { .. } | Self::Incomplete { .. } => Kind::Failure,
+        }
+    }
+}
+
+/// Asks ECR for the repository's address and for credentials to push there.
+///
+/// # Errors
+/// No region or credentials, no such repository, no answer.
+pub async fn resolve(name: &str) -> Result<(Repository, Credentials), Error> {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+    let Some(region) = config.region().map(ToString::to_string) else { return Err(EcrError::NoRegion.into()) };
+    let client = Client::new(&config);
+
+    let operation = "DescribeRepositories";
+    let described = client.describe_repositories().repository_names(name).send().await.map_err(|error| {
+        if error.as_service_error().is_some_and(|service| service.is_repository_not_found_exception()) {
+            return EcrError::UnknownRepository { name: name.to_owned(), region: region.clone() };
+        }
+        explain(operation, &error)
+    })?;
+    let address = described.repositories().first().and_then(|repository| repository.repository_uri());
+    let repository: Repository = address.ok_or(EcrError::Incomplete { operation, what: "a repositoryUri" })?.parse()?;
+
+    let operation = "GetAuthorizationToken";
+    let answer = client.get_authorization_token().send().await.map_err(|error| explain(operation, &error))?;
+    let token = answer.authorization_data().first().and_then(|data| data.authorization_token());
+    let pair = token.and_then(|token| STANDARD.decode(token).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
+    let (username, password) = pair
+        .as_deref()
+        .and_then(|text| text.split_once(':'))
+        .ok_or(EcrError::Incomplete { operation, what: "a usable token" })?;
+    Ok((repository, Credentials { username: username.to_owned(), password: password.to_owned() }))
+}
+
+fn explain<E, R>(operation: &'static str, error: &SdkError<E, R>) -> EcrError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug,
+{
+    match error {
+        SdkError::ServiceError(service) => {
+            let service = service.err();
+            let code = service.code().unwrap_or("an error without a code");
+            let reason = format!("{code}: {}", service.message().unwrap_or("no message"));
+            EcrError::Refused { operation, reason }
+        }
+        other => EcrError::Unreachable { operation, reason: DisplayErrorContext(other).to_string() },
+    }
+}

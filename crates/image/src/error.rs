@@ -1,0 +1,183 @@
+//! Every failure of this crate: what failed, why, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::compile::CompileError;
+use crate::credentials::CredentialError;
+use crate::digest::{Digest, DigestError};
+use crate::ecr::EcrError;
+use crate::elf::ElfError;
+use crate::git::GitError;
+use crate::registry::RegistryError;
+use crate::tag::TagError;
+use crate::target::TargetError;
+
+/// A failure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The layer.
+    #[error("cannot pack the layer")]
+    Pack(#[source] io::Error),
+    /// A document of ours.
+    #[error("cannot write a JSON document")]
+    Serialize(#[source] serde_json::Error),
+    /// A document that was read.
+    #[error("{} is not what an image layout holds there", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A blob of a layout has other bytes than its name says.
+    #[error("{} is damaged: its content is {actual}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The digest of what it holds.
+        actual: Digest,
+    },
+    /// A layout without exactly one image.
+    #[error("{} lists {count} images, and exactly one can be pushed", path.display())]
+    ImageCount {
+        /// The index.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// The output directory holds something else.
+    #[error("{} is not empty and not an image layout: it is left alone", .0.display())]
+    NotALayout(PathBuf),
+    /// A time no calendar has.
+    #[error("{0} is not a time, in seconds since 1970")]
+    CommitTime(i64),
+    /// SOURCE_DATE_EPOCH is no number.
+    #[error("SOURCE_DATE_EPOCH is `{0}`, not a number of seconds since 1970")]
+    SourceDateEpoch(String),
+    /// A push of uncommitted changes that was not asked for.
+    #[error("the working tree has uncommitted changes, and pushing an image of it was not allowed")]
+    DirtyPush,
+    /// `--push` without a value needs to know the ECR repository.
+    #[error("`--push` without a value needs `--repository NAME`")]
+    RepositoryMissing,
+    /// A binary that an image from scratch cannot run.
+    #[error("{} cannot be packaged: {reason}", path.display())]
+    Binary {
+        /// The binary.
+        path: PathBuf,
+        /// Why.
+        reason: ElfError,
+    },
+    /// Tags.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// Digests.
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+    /// git.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The compiler target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// cargo.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Credentials.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// ECR's API.
+    #[error(transparent)]
+    Ecr(#[from] EcrError),
+}
+
+/// What kind of failure it is, for the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something failed.
+    Failure,
+    /// The input or the configuration is wrong.
+    Configuration,
+    /// The other side cannot be reached.
+    Unreachable,
+}
+
+impl Error {
+    /// For `map_err` on file operations.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// The kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotALayout(_)
+            | Self::SourceDateEpoch(_)
+            | Self::DirtyPush
+            | Self::RepositoryMissing
+            | Self::Binary { .. }
+            | Self::Tag(_)
+            | Self::Digest(_)
+            | Self::Target(_)
+            | Self::Credentials(_) => Kind::Configuration,
+            Self::Registry(error) => error.kind(),
+            Self::Ecr(error) => error.kind(),
+            Self::Io { .. }
+            | Self::Pack(_)
+            | Self::Serialize(_)
+            | Self::Document { .. }
+            | Self::Damaged { .. }
+            | Self::ImageCount { .. }
+            | Self::CommitTime(_)
+            | Self::Git(_)
+            | Self::Compile(_) => Kind::Failure,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Pack(_) | Self::Serialize(_) => return None,
+            Self::Io { .. } => "check that the path exists, that you may use it, and that the disk has room",
+            Self::Document { .. } | Self::Damaged { .. } => "build the image again with `image build`",
+            Self::ImageCount { .. } => "give the directory that `image build` printed",
+            Self::NotALayout(_) => "give another `--output`, or empty that directory yourself",
+            Self::CommitTime(_) => "check the commit with `git log -1 --format=%ct`",
+            Self::SourceDateEpoch(_) => "unset it, or give a number",
+            Self::DirtyPush => "commit the changes, or push an image marked `-dirty-…` with `--allow-dirty`",
+            Self::RepositoryMissing => {
+                "for example `--push --repository smartassist/chatbot`, or `--push HOST/REPOSITORY`"
+            }
+            Self::Binary { reason: ElfError::Dynamic, .. } => {
+                "build it with `-C target-feature=+crt-static` and an explicit `--target`"
+            }
+            Self::Binary { .. } => "give a static Linux binary for x86-64 or 64-bit Arm",
+            Self::Tag(error) => error.hint(),
+            Self::Digest(_) => "copy it whole, as `image build` printed it",
+            Self::Git(error) => error.hint(),
+            Self::Target(error) => return Some(error.hint()),
+            Self::Compile(error) => error.hint(),
+            Self::Credentials(error) => error.hint(),
+            Self::Registry(error) => return error.hint(),
+            Self::Ecr(error) => return Some(error.hint()),
+        };
+        Some(text.to_owned())
+    }
+}

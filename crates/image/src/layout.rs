@@ -1,0 +1,102 @@
+//! An image on disk: the OCI image layout that skopeo, umoci and this builder's push read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::assemble::{Blob, Image};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::oci::{Descriptor, INDEX, Index, LayoutVersion, Manifest, REF_NAME};
+use crate::tag::Tag;
+
+/// Writes the layout, one index entry for each tag. An older layout at the same place is replaced as a whole.
+///
+/// # Errors
+/// The directory holds something that is not a layout, or cannot be written.
+pub fn write(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error> {
+    let occupied = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied && !directory.join("oci-layout").is_file() {
+        return Err(Error::NotALayout(directory.to_owned()));
+    }
+    let mut staging = directory.as_os_str().to_owned();
+    staging.push(format!(".{}.tmp", std::process::id()));
+    let staging = PathBuf::from(staging);
+    let written = fill(&staging, image, tags).and_then(|()| {
+        if directory.exists() {
+            fs::remove_dir_all(directory).map_err(Error::io("replace", directory))?;
+        }
+        fs::rename(&staging, directory).map_err(Error::io("write", directory))
+    });
+    if written.is_err() {
+        // The first error is the one to report; what is left behind only wears `.tmp`.
+        let _ = fs::remove_dir_all(&staging);
+    }
+    written
+}
+
+fn fill(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error> {
+    let blobs = directory.join("blobs").join("sha256");
+    fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
+    for blob in image.blobs.iter().chain([&image.manifest]) {
+        let path = blobs.join(blob.digest().hex());
+        fs::write(&path, &blob.bytes).map_err(Error::io("write", &path))?;
+    }
+    let manifests = tags
+        .iter()
+        .map(|tag| Descriptor {
+            annotations: BTreeMap::from([(REF_NAME.to_owned(), tag.to_string())]),
+            ..image.manifest.descriptor.clone()
+        })
+        .collect();
+    let index = Index { schema_version: 2, media_type: INDEX.to_owned(), manifests };
+    let version = LayoutVersion { image_layout_version: "1.0.0".to_owned() };
+    for (name, content) in [("index.json", serde_json::to_vec(&index)), ("oci-layout", serde_json::to_vec(&version))] {
+        let path = directory.join(name);
+        fs::write(&path, content.map_err(Error::Serialize)?).map_err(Error::io("write", &path))?;
+    }
+    Ok(())
+}
+
+/// Reads a layout that holds one image, and checks every byte against its digest.
+///
+/// # Errors
+/// A file is missing, is not what its digest says, or the layout holds several images.
+pub fn read(directory: &Path) -> Result<(Image, Vec<Tag>), Error> {
+    let path = directory.join("index.json");
+    let index: Index = serde_json::from_slice(&fs::read(&path).map_err(Error::io("read", &path))?)
+        .map_err(|source| Error::Document { path: path.clone(), source })?;
+    let Some(first) = index.manifests.first() else { return Err(Error::ImageCount { path, count: 0 }) };
+    let digests: std::collections::BTreeSet<&Digest> = index.manifests.iter().map(|entry| &entry.digest).collect();
+    if digests.len() > 1 {
+        return Err(Error::ImageCount { path, count: digests.len() });
+    }
+    let mut tags = Vec::new();
+    for name in index.manifests.iter().filter_map(|entry| entry.annotations.get(REF_NAME)) {
+        tags.push(name.parse()?);
+    }
+    let manifest = read_blob(directory, first)?;
+    let parsed: Manifest = serde_json::from_slice(&manifest.bytes)
+        .map_err(|source| Error::Document { path: blob_path(directory, manifest.digest()), source })?;
+    let mut blobs = Vec::new();
+    for descriptor in parsed.layers.iter().chain([&parsed.config]) {
+        blobs.push(read_blob(directory, descriptor)?);
+    }
+    Ok((Image { manifest, blobs }, tags))
+}
+
+fn read_blob(directory: &Path, descriptor: &Descriptor) -> Result<Blob, Error> {
+    let path = blob_path(directory, &descriptor.digest);
+    let bytes = Bytes::from(fs::read(&path).map_err(Error::io("read", &path))?);
+    let blob = Blob::new(&descriptor.media_type, bytes);
+    if *blob.digest() != descriptor.digest || blob.descriptor.size != descriptor.size {
+        return Err(Error::Damaged { path, actual: blob.digest().clone() });
+    }
+    Ok(blob)
+}
+
+fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
+    directory.join("blobs").join("sha256").join(digest.hex())
+}

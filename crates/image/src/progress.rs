@@ -1,0 +1,65 @@
+//! What a build or a push is doing, as values; the binary decides how people see them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::tag::Tag;
+
+/// One step.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Step<'a> {
+    /// The tree has uncommitted changes and the image is marked with them.
+    Dirty,
+    /// Another checkout used the same build directory last: the workspace's own crates are compiled anew.
+    Isolating,
+    /// cargo runs.
+    Compiling {
+        /// The compiler target.
+        target: &'a str,
+    },
+    /// The layout is on disk.
+    Built {
+        /// The image.
+        digest: &'a Digest,
+        /// Compressed bytes.
+        size: u64,
+        /// Where.
+        layout: &'a Path,
+    },
+    /// The registry has the blob already.
+    BlobPresent {
+        /// The blob.
+        digest: &'a Digest,
+    },
+    /// A blob is sent.
+    Uploading {
+        /// The blob.
+        digest: &'a Digest,
+        /// Bytes.
+        size: u64,
+    },
+    /// The tag names the image already.
+    TagPresent {
+        /// The tag.
+        tag: &'a Tag,
+    },
+    /// The tag names the image now.
+    Tagged {
+        /// The tag.
+        tag: &'a Tag,
+        /// What it named before, if anything.
+        moved_from: Option<&'a Digest>,
+    },
+    /// A request failed in a way that may pass.
+    Retrying {
+        /// Why.
+        reason: &'a str,
+        /// The pause before the next try.
+        pause: Duration,
+    },
+}
+
+/// Where steps go.
+pub type Progress<'a> = &'a (dyn Fn(Step<'_>) + Send + Sync);

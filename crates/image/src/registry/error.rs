@@ -1,0 +1,189 @@
+//! What a registry can do wrong, or we at a registry.
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::digest::Digest;
+use crate::error::Kind;
+use crate::tag::Tag;
+
+/// A failure at a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Not a repository's name.
+    #[error("`{0}` is not a repository: it must be HOST[:PORT]/NAME, the name in lower case")]
+    Repository(String),
+    /// No connection, or one that broke, after every try.
+    #[error("cannot reach the registry for {action}: {reason}")]
+    Unreachable {
+        /// What was tried.
+        action: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It asks who we are, and nothing is configured.
+    #[error("the registry {registry} asks for a password, and none is configured")]
+    NoCredentials {
+        /// The registry.
+        registry: String,
+    },
+    /// It does not accept who we are.
+    #[error("the registry {registry} refused the user name or password of `{username}`")]
+    WrongCredentials {
+        /// The registry.
+        registry: String,
+        /// The user.
+        username: String,
+    },
+    /// It knows us and does not let us.
+    #[error("the registry does not allow {action}: {message}")]
+    Denied {
+        /// What was tried.
+        action: String,
+        /// Its words.
+        message: String,
+    },
+    /// It asks for a way of authentication that is not known, or not safe.
+    #[error("the registry {registry} asks for authentication that is refused: {reason}")]
+    Challenge {
+        /// The registry.
+        registry: String,
+        /// Why.
+        reason: String,
+    },
+    /// No such repository.
+    #[error("the registry has no repository `{repository}`: {message}")]
+    UnknownRepository {
+        /// The repository.
+        repository: String,
+        /// Its words.
+        message: String,
+    },
+    /// The manifest to tag is not there.
+    #[error("`{repository}` has no image {digest}")]
+    UnknownManifest {
+        /// The repository.
+        repository: String,
+        /// The image.
+        digest: Digest,
+    },
+    /// The tag names another image and may not move.
+    #[error("the tag `{tag}` names {existing} already and may not move to {ours}: {message}")]
+    TagConflict {
+        /// The tag.
+        tag: Tag,
+        /// What it names.
+        existing: Digest,
+        /// What it should name.
+        ours: Digest,
+        /// The registry's words.
+        message: String,
+    },
+    /// It stored or sent something else than it should.
+    #[error("the registry answered {action} with digest {theirs}, but the content is {ours}")]
+    DigestMismatch {
+        /// What was tried.
+        action: String,
+        /// Of what was sent or received.
+        ours: Digest,
+        /// What it says.
+        theirs: String,
+    },
+    /// Any other refusal.
+    #[error("the registry answered {action} with {status}: {message}")]
+    Unexpected {
+        /// What was tried.
+        action: String,
+        /// The status.
+        status: StatusCode,
+        /// Its words.
+        message: String,
+    },
+    /// An answer that breaks the protocol.
+    #[error("the registry's answer to {action} breaks the protocol: {reason}")]
+    Protocol {
+        /// What was tried.
+        action: String,
+        /// How.
+        reason: String,
+    },
+}
+
+impl RegistryError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Repository(_) => "for example `registry.example.com/smartassist/chatbot` or `127.0.0.1:5000/chatbot`",
+            Self::Unreachable { .. } => {
+                "check the host's name and port and the network; a registry that is not on this machine must speak HTTPS \
+                 with a certificate this machine trusts"
+            }
+            Self::NoCredentials { registry } => {
+                return Some(format!("run `docker login {registry}`, or set REGISTRY_USERNAME and REGISTRY_PASSWORD"));
+            }
+            Self::WrongCredentials { registry, .. } => {
+                return Some(format!(
+                    "check REGISTRY_USERNAME and REGISTRY_PASSWORD, or run `docker login {registry}` again; an ECR token \
+                     is valid for 12 hours"
+                ));
+            }
+            Self::Denied { .. } => "ask for permission to push to this repository",
+            Self::Challenge { .. } => "use a registry with Basic or Bearer authentication over HTTPS",
+            Self::UnknownRepository { .. } => "check the name, or create the repository first",
+            Self::UnknownManifest { .. } => "push the image first, or check the digest",
+            Self::TagConflict { .. } => {
+                "tags do not move: commit a change and build again, or deploy the image by its digest"
+            }
+            Self::DigestMismatch { .. } => {
+                "do not use this image; check the registry and whatever is between it and here"
+            }
+            Self::Unexpected { .. } | Self::Protocol { .. } => "look into the registry's own log",
+        };
+        Some(text.to_owned())
+    }
+
+    /// The kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unreachable { .. } => Kind::Unreachable,
+            Self::Repository(_)
+            | Self::NoCredentials { .. }
+            | Self::WrongCredentials { .. }
+            | Self::Challenge { .. }
+            | Self::UnknownRepository { .. } => Kind::Configuration,
+            Self::Denied { .. }
+            | Self::UnknownManifest { .. }
+            | Self::TagConflict { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Unexpected { .. }
+            | Self::Protocol { .. } => Kind::Failure,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// A registry's words in an error body, or the beginning of whatever it sent.
+pub(super) fn message(body: &[u8]) -> String {
+    if let Ok(parsed) = serde_json::from_slice::<Errors>(body)
+        && !parsed.errors.is_empty()
+    {
+        let entries: Vec<String> =
+            parsed.errors.iter().map(|entry| format!("{}: {}", entry.code, entry.message)).collect();
+        return entries.join("; ");
+    }
+    let text: String = String::from_utf8_lossy(body).chars().take(200).collect();
+    if text.trim().is_empty() { "no message".to_owned() } else { text.trim().to_owned() }
+}

@@ -1,0 +1,93 @@
+//! Pushing: blobs that are missing, then the manifest under each tag.
+
+use http::StatusCode;
+
+use super::client::check_digest;
+use super::error::message;
+use super::{Registry, RegistryError};
+use crate::assemble::{Blob, Image};
+use crate::digest::Digest;
+use crate::progress::Step;
+use crate::tag::Tag;
+
+/// What a push did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Blobs that were sent.
+    pub uploaded: usize,
+    /// Tags that were set; the others named the image already.
+    pub tagged: usize,
+}
+
+impl Registry<'_> {
+    /// Pushes an image under these tags. The manifest is the last thing sent, so that nothing is half there.
+    ///
+    /// # Errors
+    /// The registry refuses, lies or cannot be reached, or a tag names another image and may not move.
+    pub async fn push(&self, image: &Image, tags: &[Tag]) -> Result<Pushed, RegistryError> {
+        let ours = image.digest();
+        let mut pushed = Pushed::default();
+        let mut missing = Vec::new();
+        for tag in tags {
+            match self.find_manifest(tag.as_str()).await? {
+                Some(existing) if existing == *ours => (self.progress)(Step::TagPresent { tag }),
+                other => missing.push((tag, other)),
+            }
+        }
+        // A tag that names the image is proof that all of its blobs are there.
+        if missing.len() == tags.len() {
+            for blob in &image.blobs {
+                pushed.uploaded += usize::from(self.ensure_blob(blob).await?);
+            }
+        }
+        for (tag, existing) in missing {
+            self.set_tag(tag, &image.manifest, existing.as_ref()).await?;
+            pushed.tagged += 1;
+        }
+        Ok(pushed)
+    }
+
+    /// Gives an image that is in the repository one more tag; nothing is uploaded but its manifest.
+    ///
+    /// # Errors
+    /// The image is not there, or the tag names another one and may not move.
+    pub async fn add_tag(&self, digest: &Digest, tag: &Tag) -> Result<(), RegistryError> {
+        let existing = self.find_manifest(tag.as_str()).await?;
+        if existing.as_ref() == Some(digest) {
+            (self.progress)(Step::TagPresent { tag });
+            return Ok(());
+        }
+        let manifest = self.manifest(digest).await?;
+        self.set_tag(tag, &manifest, existing.as_ref()).await
+    }
+
+    async fn set_tag(&self, tag: &Tag, manifest: &Blob, existing: Option<&Digest>) -> Result<(), RegistryError> {
+        let ours = manifest.digest();
+        let answer = self.put_manifest(tag.as_str(), manifest).await?;
+        if answer.status == StatusCode::CREATED {
+            check_digest(&answer, ours, format!("the tag `{tag}`"))?;
+            (self.progress)(Step::Tagged { tag, moved_from: existing });
+            return Ok(());
+        }
+        // An immutable repository refuses every PUT on an existing tag; the same image under it is what was wanted
+        // (somebody else pushed the same commit a moment ago).
+        if answer.status.is_client_error() && answer.status != StatusCode::NOT_FOUND {
+            match self.find_manifest(tag.as_str()).await? {
+                Some(current) if current == *ours => {
+                    (self.progress)(Step::TagPresent { tag });
+                    return Ok(());
+                }
+                Some(current) => {
+                    return Err(RegistryError::TagConflict {
+                        tag: tag.clone(),
+                        existing: current,
+                        ours: ours.clone(),
+                        message: message(&answer.body),
+                    });
+                }
+                None => {}
+            }
+        }
+        Err(self.refused(format!("the tag `{tag}`"), &answer))
+    }
+}

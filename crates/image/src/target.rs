@@ -1,0 +1,149 @@
+//! What the image runs on, and the compiler target that builds for it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Serialize;
+
+/// The processor an image runs on, in OCI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// x86-64
+    Amd64,
+    /// 64-bit Arm, Graviton among them
+    Arm64,
+}
+
+impl Architecture {
+    /// The word in an image configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
+/// A compiler target that this machine can build for.
+#[derive(Debug, Clone)]
+pub struct Target {
+    triple: String,
+}
+
+/// Why a target cannot be built for.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// rustc does not start or answers strangely.
+    #[error("cannot ask rustc for {what}: {reason}")]
+    Rustc {
+        /// What was asked.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// The machine is not Linux, so its own target is of no use.
+    #[error("this machine builds for `{host}`, but the image needs a Linux binary")]
+    NotLinux {
+        /// The host's triple.
+        host: String,
+    },
+    /// The target's standard library is not installed.
+    #[error("the standard library for `{triple}` is not installed")]
+    Missing {
+        /// The target asked for.
+        triple: String,
+    },
+    /// A target whose binaries no image of ours runs.
+    #[error("`{triple}` is not a target for this image: x86_64 or aarch64 Linux is")]
+    Unsupported {
+        /// The target asked for.
+        triple: String,
+    },
+}
+
+impl TargetError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Rustc { .. } => "install the Rust toolchain and have rustc on PATH".to_owned(),
+            Self::NotLinux { host } => {
+                let arch = host.split('-').next().unwrap_or("x86_64");
+                format!(
+                    "`rustup target add {arch}-unknown-linux-musl`, a linker for it, and `--target {arch}-unknown-linux-musl`; \
+                     or build on Linux"
+                )
+            }
+            Self::Missing { triple } => format!("run `rustup target add {triple}`"),
+            Self::Unsupported { .. } => "for example `--target aarch64-unknown-linux-gnu`".to_owned(),
+        }
+    }
+}
+
+impl Target {
+    /// The target asked for, or the host's own; always an explicit one, because `crt-static` without `--target` would
+    /// also be applied to procedural macros and break them.
+    ///
+    /// # Errors
+    /// The target is none that an image can hold, or its standard library is not installed.
+    pub fn resolve(requested: Option<&str>) -> Result<Self, TargetError> {
+        let triple = match requested {
+            Some(triple) => triple.to_owned(),
+            None => {
+                let host = host()?;
+                if !host.contains("-linux-") {
+                    return Err(TargetError::NotLinux { host });
+                }
+                host
+            }
+        };
+        let known = ["x86_64-", "aarch64-"].iter().any(|prefix| triple.starts_with(prefix));
+        if !known || !triple.contains("-linux-") {
+            return Err(TargetError::Unsupported { triple });
+        }
+        let library = PathBuf::from(rustc(&["--print", "target-libdir", "--target", &triple], "the target's library")?);
+        if !has_standard_library(&library) {
+            return Err(TargetError::Missing { triple });
+        }
+        Ok(Self { triple })
+    }
+
+    /// The triple.
+    #[must_use]
+    pub fn triple(&self) -> &str {
+        &self.triple
+    }
+}
+
+fn host() -> Result<String, TargetError> {
+    let version = rustc(&["-vV"], "its host")?;
+    version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .map(str::to_owned)
+        .ok_or_else(|| TargetError::Rustc { what: "its host", reason: "`rustc -vV` names no host".to_owned() })
+}
+
+fn has_standard_library(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name.starts_with("libstd-") && name.ends_with(".rlib")
+        })
+    })
+}
+
+fn rustc(arguments: &[&str], what: &'static str) -> Result<String, TargetError> {
+    let output = Command::new("rustc")
+        .args(arguments)
+        .output()
+        .map_err(|error| TargetError::Rustc { what, reason: error.to_string() })?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(TargetError::Rustc { what, reason });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
