@@ -1,3 +1,124 @@
-//! Task runner: thin dispatch, executes the workspace's binaries.
+//! Task runner: thin dispatch, executes the workspace's binaries. `cargo xtask --help` lists the commands.
 
-fn main() {}
+mod build_image;
+mod check;
+mod deploy;
+mod endpoint;
+mod local;
+mod problem;
+mod synth;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::deploy::Verb;
+use crate::problem::{Problem, Reported};
+use crate::workspace::Workspace;
+
+/// SmartAssist: builds the chatbot's image, deploys it, promotes it, brings it back.
+///
+/// stdout is the result, stderr is for people. Exit codes: crates/deploy/README.md.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the chatbot's image, and push it if asked to.
+    #[command(disable_help_flag = true)]
+    BuildImage(Passed),
+    /// Take the current commit through the pipeline, up to the approval.
+    #[command(disable_help_flag = true)]
+    Deploy(Passed),
+    /// Approve what passed staging: production moves to it.
+    #[command(disable_help_flag = true)]
+    Promote(Passed),
+    /// Turn down what waits for approval.
+    #[command(disable_help_flag = true)]
+    Reject(Passed),
+    /// Bring the last successful version back.
+    #[command(disable_help_flag = true)]
+    Rollback(Passed),
+    /// Show what runs where.
+    #[command(disable_help_flag = true)]
+    Status(Passed),
+    /// Show who deployed what, and how it ended.
+    #[command(disable_help_flag = true)]
+    History(Passed),
+    /// Show what the containers print.
+    #[command(disable_help_flag = true)]
+    Logs(Passed),
+    /// Show a change set of the infrastructure, or run it.
+    #[command(disable_help_flag = true)]
+    Infra(Passed),
+    /// Write the generated files, or check them; `synth --help` shows the options.
+    #[command(disable_help_flag = true)]
+    Synth(Passed),
+    /// Print one value of the environment files, for scripts.
+    #[command(disable_help_flag = true)]
+    Print(Passed),
+    /// The embedded AWS endpoint on this machine.
+    Local(local::Arguments),
+    /// Run the gate, the same as CI.
+    Check,
+}
+
+/// Arguments that go to another program as they are.
+#[derive(Debug, Args)]
+struct Passed {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match &cli.command {
+        Command::Synth(passed) => synth::run(&workspace, &passed.arguments),
+        Command::Print(passed) => synth::print(&workspace, &passed.arguments),
+        Command::BuildImage(passed) => build_image::run(&workspace, &passed.arguments),
+        Command::Deploy(passed) => deploy::run(&workspace, Verb::Deploy, &passed.arguments),
+        Command::Promote(passed) => deploy::run(&workspace, Verb::Promote, &passed.arguments),
+        Command::Reject(passed) => deploy::run(&workspace, Verb::Reject, &passed.arguments),
+        Command::Rollback(passed) => deploy::run(&workspace, Verb::Rollback, &passed.arguments),
+        Command::Status(passed) => deploy::run(&workspace, Verb::Status, &passed.arguments),
+        Command::History(passed) => deploy::run(&workspace, Verb::History, &passed.arguments),
+        Command::Logs(passed) => deploy::run(&workspace, Verb::Logs, &passed.arguments),
+        Command::Infra(passed) => deploy::run(&workspace, Verb::Infra, &passed.arguments),
+        Command::Check => check::run(&workspace),
+        Command::Local(arguments) => local::run(&workspace, arguments),
+    }
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(Reported(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
+    }
+    eprintln!("error: {error:#}");
+    let Some(problem) = error.downcast_ref::<Problem>() else { return ExitCode::FAILURE };
+    eprintln!("hint: {}", problem.hint);
+    ExitCode::from(problem.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

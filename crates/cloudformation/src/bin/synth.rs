@@ -52,6 +52,8 @@ enum Value {
     Endpoint,
     /// Name of the pipeline.
     Pipeline,
+    /// The git repository behind the source connection, as `owner/name`.
+    Source,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +78,7 @@ fn run(cli: &Cli) -> Result<bool> {
             Value::Region => &project.region,
             Value::Endpoint => &project.local.endpoint,
             Value::Pipeline => project.pipeline_name(),
+            Value::Source => &project.source.repository,
         };
         writeln!(std::io::stdout(), "{value}")?;
         return Ok(true);

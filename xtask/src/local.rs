@@ -1,0 +1,114 @@
+//! `local up | down | status | reset`: the embedded endpoint's life on this machine.
+//!
+//! Address: AWS_ENDPOINT_URL, otherwise `local.endpoint` of environments/project.yaml. State: `.localcloud/` at the checkout's
+//! root; SMARTASSIST_DATA_DIR moves it (for tests, which must not touch the checkout's own).
+
+mod start;
+mod stop;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+pub(crate) use start::ensure;
+
+use crate::endpoint::{Endpoint, Status};
+use crate::problem::{Problem, UNEXPECTED};
+use crate::synth;
+use crate::workspace::Workspace;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the endpoint in the background; its state and its tasks are those of the last time.
+    Up {
+        /// How many times faster than on AWS model waits pass (canary minutes, bake, health-check intervals): 1 to 1000.
+        #[arg(long, value_name = "N", value_parser = time_scale)]
+        time_scale: Option<f64>,
+    },
+    /// Stop the endpoint and its tasks; the state stays.
+    Down,
+    /// Show where the endpoint is; exit code 1 when it is down.
+    Status,
+    /// Stop the endpoint and remove everything it keeps.
+    Reset,
+}
+
+/// The place of the endpoint's state.
+pub(crate) fn data_directory(workspace: &Workspace) -> PathBuf {
+    std::env::var_os("SMARTASSIST_DATA_DIR").map_or_else(|| workspace.root().join(".localcloud"), PathBuf::from)
+}
+
+/// The endpoint of this checkout.
+pub(crate) fn endpoint(workspace: &Workspace) -> Result<Endpoint> {
+    match std::env::var("AWS_ENDPOINT_URL") {
+        Ok(url) if !url.is_empty() => Endpoint::parse(&url),
+        _ => Endpoint::parse(&synth::value(workspace, "endpoint")?),
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+    let endpoint = endpoint(workspace)?;
+    match arguments.command {
+        Command::Up { time_scale } => {
+            let status = start::up(workspace, &endpoint, time_scale)?;
+            print(arguments.json, &status.document, &human(&status))?;
+        }
+        Command::Down => {
+            let stopped = stop::down(&endpoint)?;
+            let text = if stopped { "the endpoint is down; its state stays" } else { "the endpoint was down already" };
+            print(arguments.json, &json!({"schema": 1, "endpoint": endpoint.url(), "stopped": stopped}), text)?;
+        }
+        Command::Status => match endpoint.status()? {
+            Some(status) => print(arguments.json, &status.document, &human(&status))?,
+            None => {
+                let what = format!("the endpoint {} is down", endpoint.url());
+                return Err(Problem::new(UNEXPECTED, what, "cargo xtask local up").into());
+            }
+        },
+        Command::Reset => {
+            let stopped = stop::down(&endpoint)?;
+            let directory = data_directory(workspace);
+            let removed = stop::remove(&directory)?;
+            let text = match removed {
+                true => format!("removed {}", directory.display()),
+                false => format!("nothing to remove: {} does not exist", directory.display()),
+            };
+            let removed = removed.then_some(&directory);
+            let document = json!({"schema": 1, "endpoint": endpoint.url(), "stopped": stopped, "removed": removed});
+            print(arguments.json, &document, &text)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if (1.0..=1000.0).contains(&scale) => Ok(scale),
+        _ => Err("a number from 1 to 1000 is expected".to_owned()),
+    }
+}
+
+fn human(status: &Status) -> String {
+    let of = |name: &str| status.document[name].as_str().unwrap_or("?").to_owned();
+    let mut text = format!("endpoint    {}\ntime scale  {}\n", of("endpoint"), status.time_scale());
+    text += &format!("region      {}\nstate       {}", of("region"), of("data_dir"));
+    text
+}
+
+fn print(json: bool, document: &Value, text: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    if json { writeln!(out, "{document}") } else { writeln!(out, "{text}") }.context("cannot write the result")
+}

@@ -1,0 +1,68 @@
+//! Stopping the endpoint and its tasks; removing what it keeps.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::endpoint::Endpoint;
+use crate::problem::{CONFIGURATION, Problem, UNEXPECTED};
+
+/// Open connections get their drain; an endpoint that is still there after this hangs.
+const STOP: Duration = Duration::from_secs(30);
+
+/// Stops the tasks, then the endpoint. False when it was down already.
+pub(super) fn down(endpoint: &Endpoint) -> Result<bool> {
+    let Some(status) = endpoint.status()? else { return Ok(false) };
+    if let Some(answer) = endpoint.request("POST", "/_localcloud/stop-tasks")? {
+        // An endpoint of an earlier version does not know the route; then its tasks end with `reset`'s folder, or by themselves.
+        if answer.status >= 400 && answer.status != 404 {
+            let why = String::from_utf8_lossy(&answer.body).trim().to_owned();
+            eprintln!("warning: the endpoint could not stop its tasks (HTTP {}: {why})", answer.status);
+        }
+    }
+    endpoint.request("POST", "/_localcloud/shutdown")?;
+    let begin = Instant::now();
+    let state = status.document["data_dir"].as_str().map(|directory| Path::new(directory).join("state/lock"));
+    // Closed to new requests first, then done with its state: only then can the next endpoint open it.
+    while endpoint.request("GET", "/_localcloud/status").is_ok_and(|answer| answer.is_some())
+        || state.as_deref().is_some_and(locked)
+    {
+        if begin.elapsed() > STOP {
+            return Err(Problem::new(
+                UNEXPECTED,
+                format!("the endpoint still runs {} s after its shutdown", STOP.as_secs()),
+                format!("end it yourself: kill {}", status.document["pid"]),
+            )
+            .into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(true)
+}
+
+/// True while a process holds the lock on the state.
+fn locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| file.try_lock().is_err())
+}
+
+/// Removes the endpoint's folder. Refuses a folder that an endpoint never wrote to: the place can be set by a variable.
+pub(super) fn remove(directory: &Path) -> Result<bool> {
+    match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", directory.display())),
+        Ok(_) if directory.join("state").exists() || directory.join("endpoint.log").exists() => {}
+        Ok(_) => {
+            return Err(Problem::new(
+                CONFIGURATION,
+                format!("{} holds no state of the endpoint; it is left alone", directory.display()),
+                "SMARTASSIST_DATA_DIR names the folder to reset",
+            )
+            .into());
+        }
+    }
+    std::fs::remove_dir_all(directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+    Ok(true)
+}

@@ -1,0 +1,127 @@
+//! The checkout, and its binaries: built when needed, then executed at the checkout's root.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::problem::{Problem, Reported, UNEXPECTED};
+
+/// The checkout that the command works on.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+    /// What this process has built already.
+    built: RefCell<BTreeMap<String, PathBuf>>,
+}
+
+impl Workspace {
+    /// Under cargo the workspace of this package, otherwise the nearest directory upwards with a Cargo.lock.
+    pub(crate) fn find() -> Result<Self> {
+        if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR")
+            && let Some(root) = Path::new(&package).parent()
+            && root.join("Cargo.lock").is_file()
+        {
+            return Ok(Self::at(root));
+        }
+        let here = std::env::current_dir().context("cannot find the current directory")?;
+        match here.ancestors().find(|directory| directory.join("Cargo.lock").is_file()) {
+            Some(root) => Ok(Self::at(root)),
+            None => bail!("no Cargo.lock in {} or above it: run this inside the checkout", here.display()),
+        }
+    }
+
+    fn at(root: &Path) -> Self {
+        Self { root: root.to_owned(), built: RefCell::default() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Builds a binary of the workspace and returns where it is. One line on stderr says that this goes on.
+    pub(crate) fn build(&self, package: &str, binary: &str) -> Result<PathBuf> {
+        if let Some(executable) = self.built.borrow().get(binary) {
+            return Ok(executable.clone());
+        }
+        eprintln!("building {package} …");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .args(["build", "--quiet", "--package", package, "--bin", binary])
+            .arg("--message-format=json-render-diagnostics")
+            .current_dir(&self.root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        without_cargo_variables(&mut cargo);
+        let mut child = cargo.spawn().context("cannot start cargo")?;
+        let mut executable = None;
+        if let Some(messages) = child.stdout.take() {
+            for line in BufReader::new(messages).lines() {
+                let line = line.context("cannot read cargo's messages")?;
+                let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
+                if message["reason"] == "compiler-artifact" && message["target"]["name"] == binary {
+                    executable = message["executable"].as_str().map(PathBuf::from).or(executable);
+                }
+            }
+        }
+        let status = child.wait().context("cannot wait for cargo")?;
+        match executable {
+            Some(executable) if status.success() => {
+                self.built.borrow_mut().insert(binary.to_owned(), executable.clone());
+                Ok(executable)
+            }
+            _ => Err(Problem::new(
+                UNEXPECTED,
+                format!("{package} does not build ({status})"),
+                "cargo's message is above; `cargo build -p PACKAGE` repeats it",
+            )
+            .into()),
+        }
+    }
+
+    /// A command that runs a built binary at the checkout's root.
+    pub(crate) fn command(&self, executable: &Path) -> Command {
+        let mut command = Command::new(executable);
+        command.current_dir(&self.root);
+        without_cargo_variables(&mut command);
+        command
+    }
+}
+
+/// Replaces this process: signals, exit code and streams are then the other program's own.
+pub(crate) fn become_command(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+    let error = command.exec();
+    Err(error).with_context(|| format!("cannot start {}", command.get_program().display()))
+}
+
+/// Runs a command to its end and returns its stdout; its stderr is shown. A failure is [`Reported`].
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if output.status.success() { Ok(output.stdout) } else { Err(Reported(exit_code(output.status)).into()) }
+}
+
+/// As a shell reports it: 128 + the signal for a child that a signal ended.
+fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt as _;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+/// `cargo run` tells this process about its own package; a child must not take that for its own, and a nested cargo must not
+/// find a changed environment to rebuild for.
+fn without_cargo_variables(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO_BIN_NAME" {
+            command.env_remove(&name);
+        }
+    }
+}
