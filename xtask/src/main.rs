@@ -6,6 +6,7 @@ mod deploy;
 mod endpoint;
 mod local;
 mod problem;
+mod smoke;
 mod synth;
 mod workspace;
 
@@ -65,6 +66,8 @@ enum Command {
     Print(Passed),
     /// The embedded AWS endpoint on this machine.
     Local(local::Arguments),
+    /// Test a deployed chatbot: the right commit serves, and it answers.
+    Smoke(smoke::Arguments),
     /// Run the gate, the same as CI.
     Check,
 }
@@ -98,6 +101,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::History(passed) => deploy::run(&workspace, Verb::History, &passed.arguments),
         Command::Logs(passed) => deploy::run(&workspace, Verb::Logs, &passed.arguments),
         Command::Infra(passed) => deploy::run(&workspace, Verb::Infra, &passed.arguments),
+        Command::Smoke(arguments) => smoke::run(arguments),
         Command::Check => check::run(&workspace),
         Command::Local(arguments) => local::run(&workspace, arguments),
     }
