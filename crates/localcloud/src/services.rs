@@ -5,7 +5,7 @@
 
 mod application_autoscaling;
 mod cloudformation;
-mod cloudwatch;
+pub(crate) mod cloudwatch;
 mod codebuild;
 mod codeconnections;
 mod codedeploy;

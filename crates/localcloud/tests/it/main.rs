@@ -1,8 +1,10 @@
 //! The endpoint through its public surfaces: a real server on a loopback port.
 
 mod client;
+mod cloudwatch;
 mod codepipeline;
 mod elbv2;
 mod logs;
+mod parameters;
 mod registry;
 mod server;
