@@ -79,6 +79,8 @@ fn start(workspace: &Workspace, endpoint: &Endpoint, time_scale: Option<f64>) ->
     let before = log.metadata().map_or(0, |metadata| metadata.len());
 
     let mut command = workspace.command(&binary);
+    // A failed start is explained by its message, which frames would push out of the log's tail.
+    command.env("RUST_LIB_BACKTRACE", "0");
     command.arg("serve").arg("--listen").arg(endpoint.address().to_string());
     command.arg("--data-dir").arg(&directory);
     if let Some(scale) = time_scale {
