@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
@@ -24,6 +25,17 @@ struct Arguments {
 enum Command {
     /// Serve in the foreground until SIGTERM or SIGINT; running tasks go on without it.
     Serve(Serve),
+    /// Stop every task that an endpoint over this folder has left running.
+    ///
+    /// Tasks outlive their endpoint on purpose; an endpoint that is started again takes them up or replaces them.
+    StopTasks {
+        /// The endpoint's folder.
+        #[arg(long, default_value = ".localcloud")]
+        data_dir: PathBuf,
+        /// Seconds to wait for the tasks' ends; each is killed at the end of its own stop timeout.
+        #[arg(long, default_value_t = 130)]
+        patience: u64,
+    },
     /// Run one task to its end; started by the endpoint.
     #[command(hide = true)]
     Shim {
@@ -74,6 +86,16 @@ fn main() -> anyhow::Result<()> {
         Command::Shim { folder } => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(localcloud::runtime::shim::run(&folder))?)
+        }
+        Command::StopTasks { data_dir, patience } => {
+            let tasks = data_dir.join("tasks");
+            let (stopped, left) = localcloud::runtime::stop_all(&tasks, Duration::from_secs(patience))
+                .with_context(|| format!("cannot read {}", tasks.display()))?;
+            if left > 0 {
+                bail!("{left} of {stopped} tasks still run\nhint: wait for their stop timeout and try again");
+            }
+            println!("{}", serde_json::json!({ "schema": 1, "stopped": stopped }));
+            Ok(())
         }
         Command::Serve(serve) => {
             tracing_subscriber::fmt()

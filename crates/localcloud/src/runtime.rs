@@ -4,6 +4,7 @@
 //! a loopback address of the task's own. What it does not: the file system and the network are the machine's. Paths below a
 //! mount point of the task definition are translated to the volume's folder in environment values.
 
+pub mod health;
 pub mod limits;
 pub mod shim;
 pub mod unpack;
@@ -12,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,9 @@ pub struct Spec {
     pub stop_timeout_seconds: u64,
     /// Name for the cgroup; unique on the machine.
     pub cgroup: String,
+    /// The container's health check, if it has one.
+    #[serde(default)]
+    pub health_check: Option<health::HealthCheck>,
 }
 
 /// A process, told apart from a later one that got the same number.
@@ -142,7 +147,27 @@ impl TaskFolder {
             // The shim may have written its record just now.
             return read::<Exit>(&self.0.join("exit.json")).map_or(Observation::Lost, Observation::Exited);
         }
-        read::<ProcessId>(&self.0.join("process.json")).map_or(Observation::Starting, Observation::Running)
+        self.process().map_or(Observation::Starting, Observation::Running)
+    }
+
+    /// The task's process, once it has been started; it may have ended since.
+    pub fn process(&self) -> Option<ProcessId> {
+        read(&self.0.join("process.json"))
+    }
+
+    /// What the container's health checks say; nothing before the first verdict, or without a check.
+    pub fn health(&self) -> Option<health::Verdict> {
+        read::<Option<health::Verdict>>(&self.0.join("health.json")).flatten()
+    }
+
+    /// Ends a task's process whose shim was killed: without limits, and with nobody to record its end, it must not go on.
+    pub fn end_orphan(&self) {
+        if let Some(process) = self.process()
+            && process.is_alive()
+            && let Some(pid) = rustix::process::Pid::from_raw(process.pid.cast_signed())
+        {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
     }
 
     /// Asks the shim to stop the task: SIGTERM, then SIGKILL after the stop timeout.
@@ -154,6 +179,28 @@ impl TaskFolder {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
     }
+}
+
+/// Stops every task below the folder of tasks, whether an endpoint runs or not, and waits for their ends.
+/// Gives the number of tasks that were running and the number of those still running after `patience`.
+pub fn stop_all(tasks: &Path, patience: Duration) -> io::Result<(usize, usize)> {
+    let entries = match fs::read_dir(tasks) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+        Err(error) => return Err(error),
+    };
+    let folders = entries.map(|entry| Ok(TaskFolder::new(entry?.path()))).collect::<io::Result<Vec<_>>>()?;
+    let is_live = |folder: &TaskFolder| matches!(folder.observe(), Observation::Starting | Observation::Running(_));
+    folders.iter().filter(|folder| folder.observe() == Observation::Lost).for_each(TaskFolder::end_orphan);
+    let mut live: Vec<&TaskFolder> = folders.iter().filter(|folder| is_live(folder)).collect();
+    let count = live.len();
+    live.iter().for_each(|folder| folder.stop());
+    let deadline = Instant::now() + patience;
+    while !live.is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+        live.retain(|folder| is_live(folder));
+    }
+    Ok((count, live.len()))
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {

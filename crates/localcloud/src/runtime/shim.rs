@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::limits::Limits;
-use super::{Exit, ProcessId, Spec, TaskFolder, read, write_whole};
+use super::{Exit, ProcessId, Spec, TaskFolder, health, read, write_whole};
 
 /// Runs the task of a folder to its end.
 pub async fn run(folder: &Path) -> std::io::Result<()> {
@@ -54,6 +54,8 @@ async fn supervise(folder: &TaskFolder) -> std::io::Result<Exit> {
     let send = |signal: Signal| group.map(|group| kill_process_group(group, signal));
 
     let mut watchdog = tokio::time::interval(Duration::from_millis(100));
+    let mut presence = tokio::time::interval(Duration::from_secs(1));
+    let mut health = std::pin::pin!(health::watch(folder, &spec, &limits));
     let mut deadline: Option<tokio::time::Instant> = None;
     let mut over_limit = false;
     let status = loop {
@@ -66,6 +68,11 @@ async fn supervise(folder: &TaskFolder) -> std::io::Result<Exit> {
             () = at(deadline) => {
                 send(Signal::KILL);
                 deadline = None;
+            }
+            never = &mut health => match never {},
+            // Somebody deleted the endpoint's state: nobody will ever come to stop the task.
+            _ = presence.tick(), if !folder.path().exists() => {
+                send(Signal::KILL);
             }
             _ = watchdog.tick(), if limits.needs_watchdog() => {
                 if super::limits::resident_bytes(pid) > spec.memory_bytes {

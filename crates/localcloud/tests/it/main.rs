@@ -3,6 +3,7 @@
 mod client;
 mod cloudwatch;
 mod codepipeline;
+mod ecs;
 mod elbv2;
 mod logs;
 mod parameters;

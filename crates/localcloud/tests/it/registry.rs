@@ -11,8 +11,8 @@ use crate::server::Endpoint;
 const ECR: &str = "AmazonEC2ContainerRegistry_V20150921";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: Vec<u8>,
 }
@@ -32,13 +32,13 @@ impl Answer {
 }
 
 /// A registry client that is logged in.
-struct Client<'e> {
+pub(crate) struct Client<'e> {
     endpoint: &'e Endpoint,
     token: String,
 }
 
 impl<'e> Client<'e> {
-    fn new(endpoint: &'e Endpoint) -> Self {
+    pub(crate) fn new(endpoint: &'e Endpoint) -> Self {
         let token = endpoint.call(ECR, "GetAuthorizationToken", &json!({})).expect("a token");
         let token = token["authorizationData"][0]["authorizationToken"].as_str().expect("text").to_owned();
         Self { endpoint, token }
@@ -60,11 +60,16 @@ impl<'e> Client<'e> {
     }
 
     fn push_image(&self, repository: &str, tag: &str, content: &[u8]) -> (Answer, Vec<u8>) {
-        let config = self.push_blob(repository, b"{}");
+        self.push(repository, tag, b"{}", content)
+    }
+
+    /// Pushes an image of one uncompressed layer; gives the answer to its manifest and the manifest.
+    pub(crate) fn push(&self, repository: &str, tag: &str, config_bytes: &[u8], content: &[u8]) -> (Answer, Vec<u8>) {
+        let config = self.push_blob(repository, config_bytes);
         let layer = self.push_blob(repository, content);
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST,
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": config_bytes.len()},
             "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": content.len()}],
         })
         .to_string()
@@ -92,12 +97,12 @@ fn exchange(endpoint: &Endpoint, method: &str, path: &str, headers: &str, body: 
     Answer { status, head, body: answer[end + 4..].to_vec() }
 }
 
-fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
-fn create(endpoint: &Endpoint, name: &str, mutability: &str) {
+pub(crate) fn create(endpoint: &Endpoint, name: &str, mutability: &str) {
     let input = json!({"repositoryName": name, "imageTagMutability": mutability});
     let created = endpoint.call(ECR, "CreateRepository", &input).expect("created");
     assert_eq!(created["repository"]["repositoryUri"], format!("{}/{name}", endpoint.address));

@@ -35,6 +35,21 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.stop_tasks();
+    }
+}
+
+impl Endpoint {
+    /// Its data directory.
+    pub(crate) fn data(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
+    /// Stops the tasks that it leaves behind; true when all have ended.
+    pub(crate) fn stop_tasks(&self) -> bool {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_localcloud"));
+        command.args(["stop-tasks", "--patience", "20", "--data-dir"]).arg(self.data.path()).stdout(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
     }
 }
 
