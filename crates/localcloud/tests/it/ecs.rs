@@ -13,7 +13,10 @@ use crate::client::eventually;
 fn a_service_runs_its_tasks_behind_the_listener_and_their_lines_arrive() {
     let fleet = Fleet::start();
     let image = fleet.push("aaaa");
-    fleet.create_service(&fleet.define(&image, &json!({"environment": [{"name": "GREETING", "value": "こんにちは"}]})), 2);
+    fleet.create_service(
+        &fleet.define(&image, &json!({"environment": [{"name": "GREETING", "value": "こんにちは"}]})),
+        2,
+    );
     let tasks = fleet.steady(2);
 
     assert_ne!(address(&tasks[0]), address(&tasks[1]), "every task has an address of its own");
@@ -146,11 +149,14 @@ fn a_second_task_set_takes_over() {
     let fleet = Fleet::start();
     let blue = fleet.create_service(&fleet.define(&fleet.push("aaaa"), &json!({})), 1);
     let old = fleet.steady(1).remove(0);
-    let green = fleet.ecs("CreateTaskSet", &json!({
-        "cluster": "test", "service": "chatbot", "taskDefinition": fleet.define(&fleet.push("bbbb"), &json!({})),
-        "loadBalancers": [fleet.load_balancer(&fleet.green)], "launchType": "FARGATE",
-        "scale": {"value": 100, "unit": "PERCENT"},
-    }));
+    let green = fleet.ecs(
+        "CreateTaskSet",
+        &json!({
+            "cluster": "test", "service": "chatbot", "taskDefinition": fleet.define(&fleet.push("bbbb"), &json!({})),
+            "loadBalancers": [fleet.load_balancer(&fleet.green)], "launchType": "FARGATE",
+            "scale": {"value": 100, "unit": "PERCENT"},
+        }),
+    );
     let green = green.expect("a task set")["taskSet"]["id"].clone();
     let both = fleet.steady(2);
     let new = both.iter().find(|task| task["startedBy"] == green).expect("a green task");

@@ -2,16 +2,17 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::records::{ServiceRecord, Task, TaskState};
-use super::task_definitions::{Container, Definition};
+use super::task_definitions::{Container, Definition, HealthCheck};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::runtime::unpack::{ImageConfig, unpack};
-use crate::runtime::{Spec, TaskFolder};
+use crate::runtime::{self, Spec, TaskFolder};
 use crate::services::Service;
 
 /// Where a task's shim, output and records are.
@@ -49,6 +50,7 @@ pub(super) async fn launch(
         cpu_units: definition.cpu_units(),
         stop_timeout_seconds: container.stop_timeout.unwrap_or(30),
         cgroup: task.id.clone(),
+        health_check: container.health_check.as_ref().and_then(|check| health_check(cloud, check, &image.root)),
     };
     let shim = cloud
         .settings()
@@ -135,17 +137,33 @@ fn command(container: &Container, image: &Image) -> Result<Vec<String>, ApiError
     Ok(command)
 }
 
+/// A container's health check as the shim runs it; nothing for the form `NONE`.
+fn health_check(cloud: &Cloud, check: &HealthCheck, root: &Path) -> Option<runtime::health::HealthCheck> {
+    let (form, words) = check.command.split_first()?;
+    let command = match form.as_str() {
+        "CMD" => {
+            let (program, arguments) = words.split_first()?;
+            [&[in_image(root, program)], arguments].concat()
+        }
+        "CMD-SHELL" => vec![in_image(root, "/bin/sh"), "-c".to_owned(), words.first()?.clone()],
+        _ => return None,
+    };
+    let model = |seconds: u64| Duration::from_secs(seconds).div_f64(cloud.clock().scale());
+    Some(runtime::health::HealthCheck {
+        command,
+        interval: model(check.interval),
+        timeout: Duration::from_secs(check.timeout),
+        retries: check.retries,
+        start_period: model(check.start_period),
+    })
+}
+
 /// An absolute path of the image as a path of this machine.
-pub(super) fn in_image(root: &Path, path: &str) -> String {
+fn in_image(root: &Path, path: &str) -> String {
     match path.strip_prefix('/') {
         Some(relative) => root.join(relative).to_string_lossy().into_owned(),
         None => path.to_owned(),
     }
-}
-
-/// The root of a task's unpacked image.
-pub(super) fn root(cloud: &Cloud, digest: &str) -> PathBuf {
-    cloud.data_dir().join("rootfs").join(digest.trim_start_matches("sha256:"))
 }
 
 async fn environment(

@@ -1,17 +1,15 @@
-//! What is collected from a running task: its log lines, its CPU and memory, and its container health.
+//! What is collected from a running task: its log lines, its CPU and memory.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::process::Stdio;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::launch;
-use super::records::{Health, ServiceRecord, Task};
-use super::task_definitions::{self, Definition, HealthCheck};
+use super::records::{ServiceRecord, Task};
+use super::task_definitions::{self, Definition};
 use crate::clock::Timestamp;
 use crate::cloud::Cloud;
 use crate::runtime::limits::{cpu_ticks, resident_bytes};
@@ -26,10 +24,27 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// Carries new whole lines of a task's output to CloudWatch Logs. The offset is kept with the task, so that nothing is lost or
 /// sent twice over a restart.
 pub(super) async fn pump(cloud: &Cloud, task: &Task, folder: &TaskFolder) {
+    send(cloud, task, folder, Part::WholeLines).await;
+}
+
+/// Carries all that is left of an ended task's output, also a last line without an end.
+pub(super) async fn flush(cloud: &Cloud, task: &Task, folder: &TaskFolder) {
+    while send(cloud, task, folder, Part::Rest).await {}
+    SAMPLES.lock().unwrap_or_else(PoisonError::into_inner).remove(&task.id);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    WholeLines,
+    Rest,
+}
+
+/// Sends one chunk; true when there was one and it was delivered.
+async fn send(cloud: &Cloud, task: &Task, folder: &TaskFolder, part: Part) -> bool {
     // The record may be older than the last pump of this very step.
-    let Some(task) = cloud.store().get::<Task>(&task.id) else { return };
-    let Some((text, consumed)) = new_lines(folder, task.logged_bytes) else { return };
-    let Some((group, stream)) = destination(cloud, &task) else { return };
+    let Some(task) = cloud.store().get::<Task>(&task.id) else { return false };
+    let Some((text, consumed)) = new_output(folder, task.logged_bytes, part) else { return false };
+    let Some((group, stream)) = destination(cloud, &task) else { return false };
     let now = cloud.clock().now().millis();
     let events: Vec<Value> =
         text.lines().filter(|line| !line.is_empty()).map(|line| json!({ "timestamp": now, "message": line })).collect();
@@ -42,22 +57,22 @@ pub(super) async fn pump(cloud: &Cloud, task: &Task, folder: &TaskFolder) {
             sent = cloud.call(Service::Logs, "PutLogEvents", put).await;
         }
         if let Err(error) = sent {
-            tracing::warn!(%error, task = task.id, "log lines could not be delivered");
-            return;
+            tracing::debug!(%error, task = task.id, "log lines could not be delivered");
+            return false;
         }
     }
-    cloud.store().update::<Task>(&task.id, |task| task.logged_bytes += consumed);
+    cloud.store().update::<Task>(&task.id, |task| task.logged_bytes += consumed).is_some()
 }
 
 /// Text that ends at a line's end, and how many bytes it took. A line longer than a chunk is cut.
-fn new_lines(folder: &TaskFolder, from: u64) -> Option<(String, u64)> {
+fn new_output(folder: &TaskFolder, from: u64, part: Part) -> Option<(String, u64)> {
     let mut file = File::open(folder.output()).ok()?;
     file.seek(SeekFrom::Start(from)).ok()?;
     let mut bytes = vec![];
     file.take(CHUNK).read_to_end(&mut bytes).ok()?;
     let end = match bytes.iter().rposition(|byte| *byte == b'\n') {
         Some(last) => last + 1,
-        None if bytes.len() as u64 == CHUNK => bytes.len(),
+        None if bytes.len() as u64 == CHUNK || (part == Part::Rest && !bytes.is_empty()) => bytes.len(),
         None => return None,
     };
     bytes.truncate(end);
@@ -81,8 +96,6 @@ fn definition(cloud: &Cloud, task: &Task) -> Option<Definition> {
 
 /// What was measured last, by task. Only a cache: after a restart the next sample starts anew.
 static SAMPLES: LazyLock<Mutex<HashMap<String, (Timestamp, u64)>>> = LazyLock::new(Mutex::default);
-/// When a container's health was last checked, by task.
-static CHECKS: LazyLock<Mutex<HashMap<String, Timestamp>>> = LazyLock::new(Mutex::default);
 
 /// Puts the task's CPU and memory into CloudWatch, as percent of what its task definition reserves.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cloudwatch-metrics.html>
@@ -123,56 +136,4 @@ pub(super) async fn measure(cloud: &Cloud, task: &Task, process: &ProcessId) {
     {
         tracing::debug!(%error, "a measurement could not be delivered");
     }
-}
-
-/// Runs the container's health check when it is due. Its interval is model time, its timeout real.
-pub(super) async fn check_container(cloud: &Cloud, task: &Task) {
-    let Some(definition) = definition(cloud, task) else { return };
-    let Some(check) = &definition.container().health_check else { return };
-    {
-        let mut checks = CHECKS.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = cloud.clock().now();
-        match checks.get(&task.id) {
-            Some(last) if cloud.clock().elapsed(*last) < Duration::from_secs(check.interval) => return,
-            _ => checks.insert(task.id.clone(), now),
-        };
-    }
-    let Some(passed) = run_check(cloud, task, check).await else { return };
-    let in_start_period =
-        cloud.clock().elapsed(task.started.unwrap_or(task.created)) < Duration::from_secs(check.start_period);
-    let retries = check.retries;
-    let unchanged = (passed && task.health == Health::Healthy) || (!passed && in_start_period);
-    if unchanged {
-        return;
-    }
-    cloud.store().update::<Task>(&task.id, |task| {
-        task.failed_health_checks = if passed { 0 } else { task.failed_health_checks + 1 };
-        if passed {
-            task.health = Health::Healthy;
-        } else if task.failed_health_checks >= retries {
-            task.health = Health::Unhealthy;
-        }
-    });
-}
-
-/// `None` when the check cannot be run by this runtime: a shell form needs a shell in the image.
-async fn run_check(cloud: &Cloud, task: &Task, check: &HealthCheck) -> Option<bool> {
-    let (kind, words) = check.command.split_first()?;
-    let root = launch::root(cloud, task.image_digest.as_deref()?);
-    let program = match kind.as_str() {
-        "CMD" => launch::in_image(&root, words.first()?),
-        _ => return None,
-    };
-    let (address, port) = task.address.clone()?;
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(&words[1..])
-        .env_clear()
-        .env("LISTEN", format!("{address}:{port}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let status = tokio::time::timeout(Duration::from_secs(check.timeout), command.status()).await;
-    Some(matches!(status, Ok(Ok(status)) if status.success()))
 }

@@ -127,7 +127,6 @@ pub(super) struct Task {
     pub(super) exit_code: Option<i32>,
     pub(super) container_reason: Option<String>,
     pub(super) health: Health,
-    pub(super) failed_health_checks: u32,
     /// Bytes of its output that are in CloudWatch Logs.
     pub(super) logged_bytes: u64,
 }

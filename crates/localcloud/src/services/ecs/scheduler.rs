@@ -1,8 +1,10 @@
 //! The scheduler: gives every task set the tasks it wants and takes every task through its life.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::records::{
     Health, LoadBalancer, ServiceRecord, ServiceStatus, StopCode, Task, TaskSet, TaskState, add_event, tasks_of,
@@ -13,21 +15,36 @@ use super::{launch, output, task_sets};
 use crate::clock::Timestamp;
 use crate::cloud::Cloud;
 use crate::engine::pause;
+use crate::runtime::health::Verdict;
 use crate::runtime::{Exit, Observation};
 use crate::services::Service;
 
 /// The reconciler.
 pub(crate) async fn run(cloud: Cloud) {
     let mut changes = cloud.store().changes();
+    // Dropped with this loop, so that no step goes on beside a restarted one.
+    let mut steps = JoinSet::new();
+    let mut busy: HashMap<tokio::task::Id, String> = HashMap::new();
     loop {
-        let tasks = cloud.store().find::<Task>(|task| task.state != TaskState::Stopped);
-        // Tasks are independent of one another; a slow image must not hold up a crash elsewhere.
-        let steps: Vec<_> = tasks.into_iter().map(|task| tokio::spawn(step(cloud.clone(), task))).collect();
-        for step in steps {
-            if let Err(error) = step.await {
-                tracing::error!(%error, "a task's step failed");
-            }
+        while let Some(ended) = steps.try_join_next_with_id() {
+            let id = match ended {
+                Ok((id, ())) => id,
+                Err(error) => {
+                    tracing::error!(%error, "a task's step failed");
+                    error.id()
+                }
+            };
+            busy.remove(&id);
         }
+        // Tasks are independent of one another; a slow image must not hold up a crash elsewhere.
+        let busy_tasks: HashSet<&String> = busy.values().collect();
+        let mut tasks = cloud.store().find::<Task>(|task| task.state != TaskState::Stopped);
+        tasks.retain(|task| !busy_tasks.contains(&task.id));
+        for task in tasks {
+            let id = task.id.clone();
+            busy.insert(steps.spawn(step(cloud.clone(), task)).id(), id);
+        }
+        forget_old_tasks(&cloud);
         for (_, set) in cloud.store().all::<TaskSet>() {
             reconcile(&cloud, set).await;
         }
@@ -37,6 +54,24 @@ pub(crate) async fn run(cloud: Cloud) {
             }
         }
         pause(&mut changes, Duration::from_millis(200)).await;
+    }
+}
+
+/// Stopped tasks stay visible for an hour, as on AWS, but not more than a hundred of them: a crash loop makes many.
+fn forget_old_tasks(cloud: &Cloud) {
+    let mut stopped = cloud.store().find::<Task>(|task| task.state == TaskState::Stopped);
+    stopped.sort_by_key(|task| std::cmp::Reverse(task.stopped));
+    for (place, task) in stopped.iter().enumerate() {
+        let age = cloud.clock().real_elapsed(task.stopped.unwrap_or(task.created));
+        if place >= 100 || age > Duration::from_secs(3600) {
+            let folder = launch::folder(cloud, &task.id);
+            if let Err(error) = std::fs::remove_dir_all(folder.path())
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, task = task.id, "a stopped task's folder cannot be removed");
+            }
+            cloud.store().delete::<Task>(&task.id);
+        }
     }
 }
 
@@ -120,7 +155,6 @@ fn add_task(cloud: &Cloud, service: &ServiceRecord, set: &TaskSet) {
         exit_code: None,
         container_reason: None,
         health: Health::Unknown,
-        failed_health_checks: 0,
         logged_bytes: 0,
     };
     let _: Result<(), std::convert::Infallible> = cloud.store().write(|tx| {
@@ -258,21 +292,27 @@ async fn deregister(cloud: &Cloud, task: &Task) {
     }
 }
 
-/// The health of a task's target in a group: `State` and why.
-async fn target_health(cloud: &Cloud, task: &Task, balancer: &LoadBalancer) -> Option<(String, String)> {
+/// The health of a task's target in a group.
+struct TargetHealth {
+    state: String,
+    reason: String,
+    description: String,
+}
+
+async fn target_health(cloud: &Cloud, task: &Task, balancer: &LoadBalancer) -> Option<TargetHealth> {
     let target = target(task)?;
     let input = json!({ "TargetGroupArn": balancer.target_group_arn, "Targets": [target] });
     let health = cloud.call(Service::Elbv2, "DescribeTargetHealth", input).await.ok()?;
     let health = &health["TargetHealthDescriptions"][0]["TargetHealth"];
     let text = |key: &str| health[key].as_str().unwrap_or_default().to_owned();
-    Some((text("State"), text("Description")))
+    Some(TargetHealth { state: text("State"), reason: text("Reason"), description: text("Description") })
 }
 
 /// True when the load balancer sends a task nothing any more and nothing is in flight.
 async fn out_of_service(cloud: &Cloud, task: &Task) -> bool {
     for balancer in balancers(cloud, task) {
         let health = target_health(cloud, task, &balancer).await;
-        if health.is_some_and(|(state, _)| !matches!(state.as_str(), "unused" | "")) {
+        if health.is_some_and(|health| !matches!(health.state.as_str(), "unused" | "")) {
             return false;
         }
     }
@@ -280,11 +320,21 @@ async fn out_of_service(cloud: &Cloud, task: &Task) -> bool {
 }
 
 async fn all_healthy(cloud: &Cloud, set: &TaskSet, tasks: &[&Task]) -> bool {
+    let definition = task_definitions::get(cloud, &set.task_definition).and_then(|record| Definition::of(&record));
+    let checked = definition.is_ok_and(|definition| definition.container().health_check.is_some());
     for task in tasks {
+        if checked && task.health != Health::Healthy {
+            return false;
+        }
         for balancer in &set.load_balancers {
             // A target group that no listener uses is not health-checked; there, running is all that can be asked.
-            let state = target_health(cloud, task, balancer).await.map(|(state, _)| state);
-            if !matches!(state.as_deref(), Some("healthy" | "unused")) {
+            let health = target_health(cloud, task, balancer).await;
+            let good = health.is_some_and(|health| match health.state.as_str() {
+                "healthy" => true,
+                "unused" => health.reason == "Target.NotInUse",
+                _ => false,
+            });
+            if !good {
                 return false;
             }
         }
@@ -295,18 +345,25 @@ async fn all_healthy(cloud: &Cloud, set: &TaskSet, tasks: &[&Task]) -> bool {
 /// Stops a task that its load balancer or its own health check finds unhealthy, once its grace period is over.
 async fn replace_unhealthy(cloud: &Cloud, task: &Task) {
     let Some(service) = cloud.store().get::<ServiceRecord>(&task.service) else { return };
-    output::check_container(cloud, task).await;
+    let health = match launch::folder(cloud, &task.id).health() {
+        None => Health::Unknown,
+        Some(Verdict::Healthy) => Health::Healthy,
+        Some(Verdict::Unhealthy) => Health::Unhealthy,
+    };
+    if health != task.health {
+        cloud.store().update::<Task>(&task.id, |task| task.health = health);
+    }
     let started = task.started.unwrap_or(task.created);
     if cloud.clock().elapsed(started) < Duration::from_secs(u64::from(service.grace_period_seconds)) {
         return;
     }
-    if cloud.store().get::<Task>(&task.id).is_some_and(|task| task.health == Health::Unhealthy) {
+    if health == Health::Unhealthy {
         note_failure(cloud, task);
         request_stop(cloud, &task.id, StopCode::ServiceSchedulerInitiated, "Task failed container health checks");
         return;
     }
     for balancer in balancers(cloud, task) {
-        if let Some((state, description)) = target_health(cloud, task, &balancer).await
+        if let Some(TargetHealth { state, description, .. }) = target_health(cloud, task, &balancer).await
             && state == "unhealthy"
         {
             note_failure(cloud, task);
@@ -324,7 +381,10 @@ fn note_failure(cloud: &Cloud, task: &Task) {
 }
 
 async fn lost(cloud: &Cloud, task: &Task) {
+    let folder = launch::folder(cloud, &task.id);
+    folder.end_orphan();
     deregister(cloud, task).await;
+    output::flush(cloud, task, &folder).await;
     note_failure(cloud, task);
     let reason = "Essential container in task exited: its process and its shim were killed from outside".to_owned();
     end(cloud, task, StopCode::EssentialContainerExited, reason, Some(137), None);
@@ -334,7 +394,7 @@ async fn lost(cloud: &Cloud, task: &Task) {
 async fn stopped(cloud: &Cloud, task: &Task, exit: Option<Exit>) {
     deregister(cloud, task).await;
     // What it printed last is what explains its end.
-    output::pump(cloud, task, &launch::folder(cloud, &task.id)).await;
+    output::flush(cloud, task, &launch::folder(cloud, &task.id)).await;
     let Some(exit) = exit else {
         return end(
             cloud,

@@ -94,12 +94,15 @@ impl Fleet {
     }
 
     pub(crate) fn create_service(&self, task_definition: &str, count: u32) -> Value {
-        let created = self.ecs("CreateService", &json!({
-            "cluster": "test", "serviceName": "chatbot", "taskDefinition": task_definition, "desiredCount": count,
-            "launchType": "FARGATE", "deploymentController": {"type": "CODE_DEPLOY"},
-            "loadBalancers": [self.load_balancer(&self.blue)],
-            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
-        }));
+        let created = self.ecs(
+            "CreateService",
+            &json!({
+                "cluster": "test", "serviceName": "chatbot", "taskDefinition": task_definition, "desiredCount": count,
+                "launchType": "FARGATE", "deploymentController": {"type": "CODE_DEPLOY"},
+                "loadBalancers": [self.load_balancer(&self.blue)],
+                "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+            }),
+        );
         created.expect("a service")["service"].clone()
     }
 
@@ -200,7 +203,8 @@ fn target_group(endpoint: &Endpoint, name: &str) -> String {
         ],
     );
     let arn = element(&created, "TargetGroupArn");
-    let delay = [("Attributes.member.1.Key", "deregistration_delay.timeout_seconds"), ("Attributes.member.1.Value", "10")];
+    let delay =
+        [("Attributes.member.1.Key", "deregistration_delay.timeout_seconds"), ("Attributes.member.1.Value", "10")];
     let attributes: Vec<(&str, &str)> = [("TargetGroupArn", arn.as_str())].into_iter().chain(delay).collect();
     query(endpoint, "ModifyTargetGroupAttributes", &attributes);
     arn
