@@ -168,6 +168,9 @@ impl TaskFolder {
         {
             let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         }
+        if let Some(spec) = read::<Spec>(&self.0.join("spec.json")) {
+            limits::remove(&spec.cgroup);
+        }
     }
 
     /// Asks the shim to stop the task: SIGTERM, then SIGKILL after the stop timeout.

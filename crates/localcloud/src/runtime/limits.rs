@@ -57,15 +57,27 @@ impl Limits {
 
     /// Removes the groups; a group still in use stays and is harmless.
     pub fn remove(&self) {
-        for group in &self.groups {
-            // Killed processes leave their group a moment later.
-            for _ in 0..20 {
-                if fs::remove_dir(group).is_ok() {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
+        self.groups.iter().for_each(|group| remove_group(group));
+    }
+}
+
+/// Removes the groups of a name, whoever made them: for a task whose shim was killed.
+pub fn remove(name: &str) {
+    for parent in ["localcloud", "memory/localcloud", "cpu/localcloud"] {
+        let group = Path::new("/sys/fs/cgroup").join(parent).join(name);
+        if group.exists() {
+            remove_group(&group);
         }
+    }
+}
+
+fn remove_group(group: &Path) {
+    // Killed processes leave their group a moment later.
+    for _ in 0..20 {
+        if fs::remove_dir(group).is_ok() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 
