@@ -4,6 +4,7 @@
 use aws_config::BehaviorVersion;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ecr::operation::describe_repositories::DescribeRepositoriesError;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -97,7 +98,7 @@ pub async fn resolve(name: &str) -> Result<(Repository, Credentials), Error> {
 
     let operation = "DescribeRepositories";
     let described = client.describe_repositories().repository_names(name).send().await.map_err(|error| {
-        if error.as_service_error().is_some_and(|service| service.is_repository_not_found_exception()) {
+        if error.as_service_error().is_some_and(DescribeRepositoriesError::is_repository_not_found_exception) {
             return EcrError::UnknownRepository { name: name.to_owned(), region: region.clone() };
         }
         explain(operation, &error)

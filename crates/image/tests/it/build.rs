@@ -1,0 +1,152 @@
+//! The whole `image build` on a small workspace: reproducible, and safe with a shared build directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::fixture::{commit_all, git};
+
+struct Scratch {
+    directory: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// A checkout `one` of a workspace with the names of the real one, and a dependency beside it that stands for the
+    /// crates of a registry.
+    fn new() -> Self {
+        let scratch = Self { directory: tempfile::tempdir().expect("a directory") };
+        let manifest = |name: &str, rest: &str| {
+            format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{rest}")
+        };
+        scratch.write("dependency/Cargo.toml", &manifest("dependency", "[workspace]\n"));
+        scratch.write("dependency/src/lib.rs", "pub fn twice(x: usize) -> usize { assert!(x < 9); x * 2 }\n");
+        scratch.write(
+            "one/Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n[profile.release]\nstrip = \"symbols\"\n",
+        );
+        let bin = "[[bin]]\nname = \"smartbot\"\npath = \"src/main.rs\"\n[dependencies]\n\
+                   dependency = { path = \"../../../dependency\" }\nanswers = { path = \"../answers\" }\n";
+        scratch.write("one/crates/chatbot/Cargo.toml", &manifest("chatbot", bin));
+        scratch.write(
+            "one/crates/chatbot/src/main.rs",
+            "fn main() {\n    let n = dependency::twice(std::env::args().count());\n    println!(\"{} {n} {}\", answers::text(), file!());\n}\n",
+        );
+        scratch.write("one/crates/answers/Cargo.toml", &manifest("answers", ""));
+        scratch.write("one/crates/answers/src/lib.rs", "pub fn text() -> &'static str { \"first\" }\n");
+        scratch.write("one/.gitignore", "/target\n");
+        let mut lock = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        crate::fixture::run(lock.args(["generate-lockfile", "--offline"]).current_dir(scratch.path("one")));
+        commit_all(&scratch.path("one"));
+        scratch
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.directory.path().join(relative)
+    }
+
+    fn write(&self, relative: &str, text: &str) {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    }
+
+    fn clone_to(&self, name: &str) {
+        let (from, to) = (self.path("one"), self.path(name));
+        git(self.directory.path(), &["clone", "--quiet", &from.display().to_string(), &to.display().to_string()]);
+    }
+
+    /// Builds a checkout; the digest and what cargo said.
+    fn build(&self, checkout: &str, build_directory: &str) -> (String, String) {
+        let output = image(&self.path(checkout), &self.path(build_directory), &["build", "--json"]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON alone on stdout");
+        assert_eq!(report["schema"], 1);
+        (report["digest"].as_str().expect("a digest").to_owned(), stderr)
+    }
+}
+
+fn image(directory: &Path, build_directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_image"))
+        .args(arguments)
+        .current_dir(directory)
+        .env("CARGO_BUILD_BUILD_DIR", build_directory)
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("RUSTFLAGS")
+        .output()
+        .expect("image starts")
+}
+
+#[test]
+fn two_checkouts_give_one_digest_and_share_their_dependencies() {
+    let scratch = Scratch::new();
+    scratch.clone_to("another-name");
+    let (first, said) = scratch.build("one", "shared");
+    assert!(said.contains("Compiling dependency"), "{said}");
+    let (alone, _) = scratch.build("another-name", "alone");
+    assert_eq!(first, alone, "another folder and another build directory");
+
+    scratch.clone_to("three");
+    let (third, said) = scratch.build("three", "shared");
+    assert_eq!(first, third, "another folder and the same build directory");
+    assert!(!said.contains("Compiling dependency"), "dependencies are not compiled again: {said}");
+    let (_, said) = scratch.build("one", "shared");
+    assert!(!said.contains("Compiling dependency"), "nor for the first checkout afterwards: {said}");
+}
+
+#[test]
+fn a_shared_build_directory_never_gives_one_checkout_the_code_of_another() {
+    let scratch = Scratch::new();
+    scratch.clone_to("two");
+    let (one, _) = scratch.build("one", "shared");
+    scratch.write("two/crates/answers/src/lib.rs", "pub fn text() -> &'static str { \"second\" }\n");
+    commit_all(&scratch.path("two"));
+    let (two, _) = scratch.build("two", "shared");
+    assert_ne!(one, two);
+    // The files of `one` are older than the artifacts of `two`, which cargo alone takes for fresh.
+    let (again, _) = scratch.build("one", "shared");
+    assert_eq!(one, again);
+    let binary = scratch.path("one/target").read_dir().expect("target");
+    let binary = binary.flatten().map(|entry| entry.path().join("release/smartbot")).find(|path| path.is_file());
+    let said = crate::fixture::run(&mut Command::new(binary.expect("the binary")));
+    assert_eq!(said, "first 2 crates/chatbot/src/main.rs\n");
+}
+
+#[test]
+fn a_dirty_tree_is_marked_and_not_pushed() {
+    let scratch = Scratch::new();
+    scratch.write("one/crates/answers/src/lib.rs", "pub fn text() -> &'static str { \"changed\" }\n");
+    let refused = image(&scratch.path("one"), &scratch.path("b"), &["build", "--push", "127.0.0.1:9/a"]);
+    assert_eq!(refused.status.code(), Some(64));
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        stderr.contains("uncommitted") && stderr.contains("hint: ") && stderr.contains("--allow-dirty"),
+        "{stderr}"
+    );
+    let refused = image(&scratch.path("one"), &scratch.path("b"), &["build", "--for", "prod"]);
+    assert_eq!(refused.status.code(), Some(64), "production is refused before anything is built");
+
+    let output = image(&scratch.path("one"), &scratch.path("b"), &["build", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["dirty"], true);
+    let tag = report["tags"][0].as_str().expect("a tag");
+    assert!(tag.contains("-dirty-"), "{tag}");
+    assert!(scratch.path("one/target/image").join(tag).join("index.json").is_file());
+}
+
+#[test]
+fn a_given_binary_is_packaged_and_pushing_to_ecr_needs_a_repository() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    fs::write(scratch.path().join("bot"), crate::fixture::binary(b"stand-in")).expect("a binary");
+    let arguments = ["build", "--binary", "bot", "--commit", crate::fixture::COMMIT];
+    let output = image(scratch.path(), scratch.path(), &[&arguments[..], &["--json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["tags"], serde_json::json!(["0123456"]));
+    assert_eq!(report["pushed"], false);
+    let refused = image(scratch.path(), scratch.path(), &[&arguments[..], &["--push"]].concat());
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--repository"));
+    let usage = image(scratch.path(), scratch.path(), &["build", "--commit", "abc"]);
+    assert_eq!(usage.status.code(), Some(2));
+}

@@ -1,0 +1,188 @@
+//! A registry in this process, with every bad habit a test needs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use image::Digest;
+use image::registry::Repository;
+use tokio::net::TcpListener;
+
+/// How the fake behaves, and what it holds.
+#[derive(Default)]
+pub(crate) struct State {
+    /// The exact Authorization header to demand at the registry.
+    pub(crate) authorization: Option<String>,
+    /// The challenge sent with 401.
+    pub(crate) challenge: String,
+    /// The exact Authorization header to demand at `/token`.
+    pub(crate) token_authorization: Option<String>,
+    /// Statuses to answer with before anything else, once each.
+    pub(crate) failures: VecDeque<StatusCode>,
+    /// Connections to drop after a blob upload's request was read.
+    pub(crate) broken_uploads: usize,
+    /// Whether tags may not move.
+    pub(crate) immutable: bool,
+    /// A digest to claim for every manifest put here.
+    pub(crate) lie: Option<String>,
+    /// Blobs by digest.
+    pub(crate) blobs: BTreeMap<String, Bytes>,
+    /// Manifests by tag and by digest.
+    pub(crate) manifests: BTreeMap<String, Bytes>,
+    /// Every request, as `METHOD path`.
+    pub(crate) log: Vec<String>,
+}
+
+/// A running fake.
+pub(crate) struct Fake {
+    pub(crate) address: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    pub(crate) async fn start(state: State) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let state = Arc::new(Mutex::new(state));
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&shared);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
+                    // A connection that a test breaks on purpose ends with an error here.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self { address, state }
+    }
+
+    pub(crate) fn repository(&self) -> Repository {
+        format!("{}/team/app", self.address).parse().expect("a repository")
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while holding it")
+    }
+
+    /// How many requests began like this.
+    pub(crate) fn count(&self, prefix: &str) -> usize {
+        self.state().log.iter().filter(|line| line.starts_with(prefix)).count()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is dropped on purpose")]
+struct Dropped;
+
+async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, Dropped> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut state = state.lock().expect("no test panics while holding it");
+    let path = parts.uri.path().to_owned();
+    state.log.push(format!("{} {path}", parts.method));
+    if let Some(status) = state.failures.pop_front() {
+        return Ok(reply(status, "{}"));
+    }
+    if path == "/token" {
+        let allowed = state.token_authorization.is_none() || header == state.token_authorization;
+        let token = state.authorization.clone().unwrap_or_default();
+        let token = token.strip_prefix("Bearer ").unwrap_or_default();
+        return Ok(match allowed {
+            true => reply(StatusCode::OK, &format!(r#"{{"token":"{token}","expires_in":300}}"#)),
+            false => reply(StatusCode::UNAUTHORIZED, "{}"),
+        });
+    }
+    if state.authorization.is_some() && header != state.authorization {
+        let mut response = reply(StatusCode::UNAUTHORIZED, "{}");
+        let challenge = state.challenge.parse().expect("a header");
+        response.headers_mut().insert("www-authenticate", challenge);
+        return Ok(response);
+    }
+    let Some(rest) = path.strip_prefix("/v2/team/app/") else {
+        return Ok(reply(
+            StatusCode::NOT_FOUND,
+            r#"{"errors":[{"code":"NAME_UNKNOWN","message":"no such repository"}]}"#,
+        ));
+    };
+    if let Some(reference) = rest.strip_prefix("manifests/") {
+        return Ok(manifest(&mut state, &parts.method, reference, body).unwrap_or_else(|never| match never {}));
+    }
+    blob(&mut state, &parts.method, rest, parts.uri.query(), body)
+}
+
+fn manifest(
+    state: &mut State,
+    method: &Method,
+    reference: &str,
+    body: Bytes,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let existing = state.manifests.get(reference).cloned();
+    if *method != Method::PUT {
+        let Some(manifest) = existing else { return Ok(reply(StatusCode::NOT_FOUND, "{}")) };
+        let digest = Digest::of(&manifest).to_string();
+        let mut response = Response::new(Full::new(if *method == Method::HEAD { Bytes::new() } else { manifest }));
+        response.headers_mut().insert("docker-content-digest", digest.parse().expect("a header"));
+        return Ok(response);
+    }
+    if state.immutable && existing.is_some() {
+        return Ok(reply(
+            StatusCode::BAD_REQUEST,
+            r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#,
+        ));
+    }
+    let digest = Digest::of(&body).to_string();
+    state.manifests.insert(reference.to_owned(), body.clone());
+    state.manifests.insert(digest.clone(), body);
+    let mut response = reply(StatusCode::CREATED, "");
+    let claimed = state.lie.clone().unwrap_or(digest);
+    response.headers_mut().insert("docker-content-digest", claimed.parse().expect("a header"));
+    Ok(response)
+}
+
+fn blob(
+    state: &mut State,
+    method: &Method,
+    rest: &str,
+    query: Option<&str>,
+    body: Bytes,
+) -> Result<Response<Full<Bytes>>, Dropped> {
+    if let Some(digest) = rest.strip_prefix("blobs/sha256:") {
+        let known = state.blobs.contains_key(&format!("sha256:{digest}"));
+        return Ok(reply(if known { StatusCode::OK } else { StatusCode::NOT_FOUND }, ""));
+    }
+    if *method == Method::POST {
+        let mut response = reply(StatusCode::ACCEPTED, "");
+        let location = "/v2/team/app/blobs/uploads/1?_state=x".parse().expect("a header");
+        response.headers_mut().insert("location", location);
+        return Ok(response);
+    }
+    if state.broken_uploads > 0 {
+        state.broken_uploads -= 1;
+        return Err(Dropped);
+    }
+    let digest = Digest::of(&body).to_string();
+    let named =
+        query.is_some_and(|query| query.starts_with("_state=x&") && query.ends_with(&format!("digest={digest}")));
+    if !named {
+        return Ok(reply(StatusCode::BAD_REQUEST, r#"{"errors":[{"code":"DIGEST_INVALID","message":"other bytes"}]}"#));
+    }
+    state.blobs.insert(digest, body);
+    Ok(reply(StatusCode::CREATED, ""))
+}
+
+fn reply(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    *response.status_mut() = status;
+    response
+}
