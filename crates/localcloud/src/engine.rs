@@ -8,13 +8,16 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::cloud::Cloud;
-use crate::services::{cloudwatch, codepipeline, ecs, elbv2};
+use crate::services::{cloudwatch, codebuild, codepipeline, ecs, elbv2};
 
 /// Starts every reconciler. They run until the handles are aborted or the process ends.
 pub fn start(cloud: &Cloud) -> Vec<JoinHandle<()>> {
-    let mut reconcilers =
-        vec![supervise("codepipeline", cloud, codepipeline::engine::run), supervise("ecs", cloud, ecs::scheduler::run)];
-    reconcilers.push(supervise("cloudwatch", cloud, cloudwatch::engine::run));
+    let mut reconcilers = vec![
+        supervise("cloudwatch", cloud, cloudwatch::engine::run),
+        supervise("codebuild", cloud, codebuild::engine::run),
+        supervise("codepipeline", cloud, codepipeline::engine::run),
+        supervise("ecs", cloud, ecs::scheduler::run),
+    ];
     reconcilers.extend(elbv2::start(cloud));
     reconcilers
 }

@@ -6,7 +6,7 @@
 mod application_autoscaling;
 mod cloudformation;
 pub(crate) mod cloudwatch;
-mod codebuild;
+pub(crate) mod codebuild;
 mod codeconnections;
 mod codedeploy;
 pub(crate) mod codepipeline;

@@ -1,7 +1,9 @@
 //! The endpoint through its public surfaces: a real server on a loopback port.
 
+mod checkout;
 mod client;
 mod cloudwatch;
+mod codebuild;
 mod codepipeline;
 mod ecs;
 mod elbv2;
