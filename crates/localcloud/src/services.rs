@@ -4,7 +4,7 @@
 //! model. Its records are its own: others reach them through [`crate::Cloud::call`].
 
 mod application_autoscaling;
-mod cloudformation;
+pub(crate) mod cloudformation;
 pub(crate) mod cloudwatch;
 pub(crate) mod codebuild;
 mod codeconnections;

@@ -9,6 +9,7 @@
 
 mod cbor;
 mod model;
+mod properties;
 mod query;
 mod timestamp;
 mod validate;
@@ -29,6 +30,7 @@ use crate::services::Service;
 
 pub use model::{LoadError, Models};
 use model::{Operation, ServiceModel};
+pub(crate) use properties::operation_input;
 
 /// No request that the endpoint understands is larger than this once decompressed.
 const MAX_INFLATED: u64 = 32 << 20;

@@ -139,6 +139,10 @@ impl Models {
         Ok(Self { services })
     }
 
+    pub(super) fn of(&self, service: Service) -> Option<&ServiceModel> {
+        self.services.iter().find(|model| model.service == service)
+    }
+
     pub(super) fn with_target_prefix(&self, prefix: &str) -> Option<&ServiceModel> {
         self.services.iter().find(|model| model.target_prefix.as_deref() == Some(prefix))
     }
