@@ -93,6 +93,8 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
         }
         progress(Step::Dirty);
     }
+    // A missing repository or password is worth knowing before minutes of compiling.
+    let place = locate(&request.destination, settings).await?;
     let (image, images) = make(request, &source, settings, progress)?;
     let output = match &request.output {
         Some(output) => request.directory.join(output),
@@ -107,7 +109,14 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
     layout::write(&output, &image, &tags)?;
     progress(Step::Built { digest: image.digest(), size: image.size(), layout: &output });
 
-    let repository = push(&image, &tags, &request.destination, settings, progress).await?;
+    let repository = match place {
+        Some((repository, credentials)) => {
+            let registry = Registry::new(repository.clone(), credentials, Options::default(), progress)?;
+            registry.push(&image, &tags).await?;
+            Some(repository)
+        }
+        None => None,
+    };
     if let (Some(file), Some(repository)) = (&request.image_detail, &repository) {
         let detail = serde_json::json!({ "ImageURI": format!("{repository}@{}", image.digest()) });
         let file = request.directory.join(file);
@@ -124,22 +133,6 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
         dirty: source.dirty.is_some(),
         layout: output,
     })
-}
-
-/// Pushes an image; the repository it is in afterwards, if there is one.
-///
-/// # Errors
-/// ECR or the registry refuses or cannot be reached.
-pub async fn push(
-    image: &Image,
-    tags: &[Tag],
-    destination: &Destination,
-    settings: &Settings,
-    progress: Progress<'_>,
-) -> Result<Option<Repository>, Error> {
-    let Some((repository, credentials)) = locate(destination, settings).await? else { return Ok(None) };
-    Registry::new(repository.clone(), credentials, Options::default(), progress)?.push(image, tags).await?;
-    Ok(Some(repository))
 }
 
 /// The repository and who we are there.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use image::build::{self, Destination, Report, Request};
+use image::credentials::Credentials;
 use image::git::Commit;
+use image::progress::{Progress, Step};
 use image::registry::{Options, Repository};
 use image::settings::Settings;
 use image::tag::{Stage, Tag};
@@ -27,6 +29,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build the image of this checkout (or of a given binary), and push it if asked to.
+    ///
+    /// Tags: the commit's first seven digits (always seven), on a version tag also v1.2.3 and v1.2.3-<shortsha>; a tree
+    /// with uncommitted changes gives <shortsha>-dirty-<hash>. The same commit gives the same digest in every directory.
     Build(Box<BuildArguments>),
     /// Push a layout that `image build` wrote, every byte checked.
     Push(PushArguments),
@@ -102,7 +107,7 @@ pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
         .context("cannot start the asynchronous runtime")?;
     let settings = Settings::from_process();
     let terminal = Terminal::new();
-    let progress = |step: image::progress::Step<'_>| terminal.show(&step);
+    let progress = |step: Step<'_>| terminal.show(&step);
     match &arguments.command {
         Command::Build(arguments) => {
             let request = request(arguments)?;
@@ -111,22 +116,21 @@ pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
         }
         Command::Push(arguments) => {
             let (image, tags) = layout::read(&arguments.layout)?;
-            let destination = Destination::Registry(arguments.repository.clone());
-            runtime.block_on(build::push(&image, &tags, &destination, &settings, &progress))?;
+            let registry = registry(&arguments.repository, &settings, &progress)?;
+            runtime.block_on(registry.push(&image, &tags)).map_err(Error::from)?;
             terminal::line(&format!("{}@{}", arguments.repository, image.digest()))
         }
         Command::Tag(arguments) => {
-            let destination = Destination::Registry(arguments.repository.clone());
-            runtime.block_on(async {
-                if let Some((repository, credentials)) = build::locate(&destination, &settings).await? {
-                    let registry = Registry::new(repository, credentials, Options::default(), &progress)?;
-                    registry.add_tag(&arguments.digest, &arguments.tag).await?;
-                }
-                Ok::<(), Error>(())
-            })?;
+            let registry = registry(&arguments.repository, &settings, &progress)?;
+            runtime.block_on(registry.add_tag(&arguments.digest, &arguments.tag)).map_err(Error::from)?;
             terminal::line(&format!("{}:{}@{}", arguments.repository, arguments.tag, arguments.digest))
         }
     }
+}
+
+fn registry<'a>(repository: &Repository, settings: &Settings, progress: Progress<'a>) -> Result<Registry<'a>, Error> {
+    let credentials = Credentials::find(repository.registry(), settings)?;
+    Ok(Registry::new(repository.clone(), credentials, Options::default(), progress)?)
 }
 
 fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {

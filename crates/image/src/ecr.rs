@@ -3,14 +3,14 @@
 
 use aws_config::BehaviorVersion;
 use aws_sdk_ecr::Client;
-use aws_sdk_ecr::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecr::operation::describe_repositories::DescribeRepositoriesError;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::credentials::Credentials;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, chain};
 use crate::registry::Repository;
 
 /// What ECR's API refused.
@@ -120,7 +120,7 @@ pub async fn resolve(name: &str) -> Result<(Repository, Credentials), Error> {
 fn explain<E, R>(operation: &'static str, error: &SdkError<E, R>) -> EcrError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
-    R: std::fmt::Debug,
+    R: std::fmt::Debug + 'static,
 {
     match error {
         SdkError::ServiceError(service) => {
@@ -129,6 +129,6 @@ where
             let reason = format!("{code}: {}", service.message().unwrap_or("no message"));
             EcrError::Refused { operation, reason }
         }
-        other => EcrError::Unreachable { operation, reason: DisplayErrorContext(other).to_string() },
+        other => EcrError::Unreachable { operation, reason: chain(other) },
     }
 }

@@ -181,3 +181,19 @@ impl Error {
         Some(text.to_owned())
     }
 }
+
+/// An error with its causes on one line: a client's own message is only the outermost one, and what helps (refused,
+/// unknown host, certificate) is deeper.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

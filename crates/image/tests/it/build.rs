@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::fake::{Fake, State};
 use crate::fixture::{commit_all, git};
 
 struct Scratch {
@@ -149,4 +150,52 @@ fn a_given_binary_is_packaged_and_pushing_to_ecr_needs_a_repository() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--repository"));
     let usage = image(scratch.path(), scratch.path(), &["build", "--commit", "abc"]);
     assert_eq!(usage.status.code(), Some(2));
+}
+
+/// `image build --push` of a given binary, against ECR's API at an address.
+fn push_to_ecr(address: &str, repository: &str) -> Output {
+    let scratch = tempfile::tempdir().expect("a directory");
+    fs::write(scratch.path().join("bot"), crate::fixture::binary(b"stand-in")).expect("a binary");
+    let output = Command::new(env!("CARGO_BIN_EXE_image"))
+        .args(["build", "--binary", "bot", "--commit", crate::fixture::COMMIT, "--json"])
+        .args(["--push", "--repository", repository, "--image-detail", "imageDetail.json"])
+        .current_dir(scratch.path())
+        .env("AWS_ENDPOINT_URL", format!("http://{address}"))
+        .env("AWS_REGION", "ap-northeast-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .output()
+        .expect("image starts");
+    let detail = fs::read_to_string(scratch.path().join("imageDetail.json")).unwrap_or_default();
+    assert_eq!(output.status.success(), detail.contains("@sha256:"), "written after a push and only then: {detail}");
+    output
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ecr_says_where_to_push_and_with_which_password() {
+    let authorization = Some("Basic dXNlcjpzZWNyZXQ=".to_owned());
+    let state = State { authorization, challenge: "Basic realm=\"ecr\"".to_owned(), ..State::default() };
+    let fake = Fake::start(state).await;
+    let output = push_to_ecr(&fake.address, "team/app");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["repository"], format!("{}/team/app", fake.address));
+    assert_eq!(report["pushed"], true);
+    assert!(fake.state().manifests.contains_key("0123456"));
+
+    let refused = push_to_ecr(&fake.address, "nobody/there");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(64), "{stderr}");
+    assert!(stderr.contains("no repository `nobody/there`") && stderr.contains("hint: "), "{stderr}");
+    assert!(!stderr.contains("Built"), "found out before the build: {stderr}");
+}
+
+#[test]
+fn a_silent_endpoint_is_unreachable() {
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let refused = push_to_ecr(&format!("127.0.0.1:{port}"), "team/app");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(69), "{stderr}");
+    assert!(stderr.contains("cannot reach ECR") && stderr.contains("hint: "), "{stderr}");
 }
