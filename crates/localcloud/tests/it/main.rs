@@ -5,6 +5,7 @@ mod cloudformation;
 mod cloudwatch;
 mod codepipeline;
 mod ecs;
+mod conformance;
 mod elbv2;
 mod logs;
 mod parameters;
