@@ -1,45 +1,12 @@
 //! Pipelines of a source and two approvals: triggers, stage locks, tokens, retry, stop and restarts.
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::{Value, json};
 
+use crate::checkout::Checkout;
 use crate::client::{Refused, eventually};
 use crate::server::Endpoint;
 
 const TARGET: &str = "CodePipeline_20150709";
-
-struct Checkout(tempfile::TempDir);
-
-impl Checkout {
-    fn new() -> Self {
-        let checkout = Self(tempfile::tempdir().expect("a folder"));
-        checkout.git(&["init", "--quiet", "--initial-branch=main"]);
-        checkout.commit("first");
-        checkout
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .args(["-c", "user.name=Test", "-c", "user.email=test@example.invalid", "-C"])
-            .arg(self.path())
-            .args(arguments)
-            .output()
-            .expect("git runs");
-        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    fn commit(&self, message: &str) -> String {
-        self.git(&["commit", "--quiet", "--allow-empty", "-m", message]);
-        self.git(&["rev-parse", "HEAD"])
-    }
-}
 
 struct Pipeline {
     endpoint: Endpoint,

@@ -1,8 +1,10 @@
 //! The endpoint through its public surfaces: a real server on a loopback port.
 
+mod checkout;
 mod client;
 mod cloudformation;
 mod cloudwatch;
+mod codebuild;
 mod codepipeline;
 mod ecs;
 mod conformance;

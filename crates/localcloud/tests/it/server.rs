@@ -22,6 +22,11 @@ impl Endpoint {
         Self { extra: extra.iter().map(ToString::to_string).collect(), address, child, data }
     }
 
+    /// Its data directory.
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
     /// `kill -9`, then a new process over the same state on the same port.
     pub(crate) fn kill_and_restart(&mut self) {
         self.child.kill().expect("killed");
