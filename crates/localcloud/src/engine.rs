@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::cloud::Cloud;
-use crate::services::{cloudformation, cloudwatch, codebuild, codepipeline, ecs, elbv2};
+use crate::services::{cloudformation, cloudwatch, codebuild, codedeploy, codepipeline, ecs, elbv2};
 
 /// Starts every reconciler. They run until the handles are aborted or the process ends.
 pub fn start(cloud: &Cloud) -> Vec<JoinHandle<()>> {
@@ -16,6 +16,7 @@ pub fn start(cloud: &Cloud) -> Vec<JoinHandle<()>> {
         supervise("cloudformation", cloud, cloudformation::engine::run),
         supervise("cloudwatch", cloud, cloudwatch::engine::run),
         supervise("codebuild", cloud, codebuild::engine::run),
+        supervise("codedeploy", cloud, codedeploy::engine::run),
         supervise("codepipeline", cloud, codepipeline::engine::run),
         supervise("ecs", cloud, ecs::scheduler::run),
     ];

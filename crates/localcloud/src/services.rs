@@ -8,7 +8,7 @@ pub(crate) mod cloudformation;
 pub(crate) mod cloudwatch;
 pub(crate) mod codebuild;
 mod codeconnections;
-mod codedeploy;
+pub(crate) mod codedeploy;
 pub(crate) mod codepipeline;
 pub(crate) mod ecr;
 pub(crate) mod ecs;
