@@ -7,7 +7,7 @@ mod start;
 mod stop;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 pub(crate) use start::ensure;
 
 use crate::endpoint::{Endpoint, Status};
-use crate::problem::{Problem, UNEXPECTED};
+use crate::problem::{CONFIGURATION, Problem, UNEXPECTED};
 use crate::synth;
 use crate::workspace::Workspace;
 
@@ -59,6 +59,28 @@ pub(crate) fn endpoint(workspace: &Workspace) -> Result<Endpoint> {
     }
 }
 
+/// The running endpoint's status, if it is this checkout's: another one's would deploy that checkout's commits.
+/// AWS_ENDPOINT_URL is a choice, and is taken as it is.
+fn own_status(workspace: &Workspace, endpoint: &Endpoint) -> Result<Option<Status>> {
+    let Some(status) = endpoint.status()? else { return Ok(None) };
+    let chosen = std::env::var_os("AWS_ENDPOINT_URL").is_some_and(|url| !url.is_empty());
+    let theirs = status.document["data_dir"].as_str().unwrap_or_default();
+    if chosen || same(&data_directory(workspace), Path::new(theirs)) {
+        return Ok(Some(status));
+    }
+    Err(Problem::new(
+        CONFIGURATION,
+        format!("the endpoint on {} is another checkout's: its state is in {theirs}", endpoint.url()),
+        "stop it there (cargo xtask local down), or give this checkout a port of its own: AWS_ENDPOINT_URL=http://127.0.0.1:PORT",
+    )
+    .into())
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    real(one) == real(other)
+}
+
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     let endpoint = endpoint(workspace)?;
     match arguments.command {
@@ -67,11 +89,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
             print(arguments.json, &status.document, &human(&status))?;
         }
         Command::Down => {
-            let stopped = stop::down(&endpoint)?;
+            let stopped = stop::down(workspace, &endpoint)?;
             let text = if stopped { "the endpoint is down; its state stays" } else { "the endpoint was down already" };
             print(arguments.json, &json!({"schema": 1, "endpoint": endpoint.url(), "stopped": stopped}), text)?;
         }
-        Command::Status => match endpoint.status()? {
+        Command::Status => match own_status(workspace, &endpoint)? {
             Some(status) => print(arguments.json, &status.document, &human(&status))?,
             None => {
                 let what = format!("the endpoint {} is down", endpoint.url());
@@ -79,7 +101,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
             }
         },
         Command::Reset => {
-            let stopped = stop::down(&endpoint)?;
+            let stopped = stop::down(workspace, &endpoint)?;
             let directory = data_directory(workspace);
             let removed = stop::remove(&directory)?;
             let text = match removed {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::endpoint::{Endpoint, Status};
-use crate::local::data_directory;
+use crate::local::{data_directory, own_status};
 use crate::problem::{CONFIGURATION, Problem, UNREACHABLE};
 use crate::synth;
 use crate::workspace::Workspace;
@@ -37,7 +37,7 @@ const BUILD_VARIABLES: [&str; 12] = [
 
 /// `local up`.
 pub(super) fn up(workspace: &Workspace, endpoint: &Endpoint, time_scale: Option<f64>) -> Result<Status> {
-    if let Some(status) = endpoint.status()? {
+    if let Some(status) = own_status(workspace, endpoint)? {
         let running = status.time_scale();
         if let Some(asked) = time_scale
             && asked != running
@@ -57,7 +57,7 @@ pub(super) fn up(workspace: &Workspace, endpoint: &Endpoint, time_scale: Option<
 
 /// The endpoint, started if it is silent. Says so when model waits are shortened.
 pub(crate) fn ensure(workspace: &Workspace, endpoint: &Endpoint) -> Result<Status> {
-    let status = match endpoint.status()? {
+    let status = match own_status(workspace, endpoint)? {
         Some(status) => status,
         None => start(workspace, endpoint, None)?,
     };

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::endpoint::Endpoint;
+use crate::local::own_status;
 use crate::problem::{CONFIGURATION, Problem, UNEXPECTED};
+use crate::workspace::Workspace;
 
 /// Open connections get their drain; an endpoint that is still there after this hangs.
 const STOP: Duration = Duration::from_secs(30);
 
 /// Stops the tasks, then the endpoint. False when it was down already.
-pub(super) fn down(endpoint: &Endpoint) -> Result<bool> {
-    let Some(status) = endpoint.status()? else { return Ok(false) };
+pub(super) fn down(workspace: &Workspace, endpoint: &Endpoint) -> Result<bool> {
+    let Some(status) = own_status(workspace, endpoint)? else { return Ok(false) };
     if let Some(answer) = endpoint.request("POST", "/_localcloud/stop-tasks")? {
         // An endpoint of an earlier version does not know the route; then its tasks end with `reset`'s folder, or by themselves.
         if answer.status >= 400 && answer.status != 404 {
