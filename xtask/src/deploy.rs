@@ -48,8 +48,9 @@ impl Verb {
         }
         let named = arguments.iter().filter_map(|argument| argument.to_str()).find(|name| ENVIRONMENTS.contains(name));
         match self {
-            // Both environments are on the same endpoint, or the answer says so.
-            Self::Status | Self::History => Some(named.unwrap_or("staging").to_owned()),
+            // What `deploy` takes by default begins with these.
+            Self::Status => Some(named.unwrap_or("staging").to_owned()),
+            Self::History => Some(named.unwrap_or("production").to_owned()),
             _ => named.map(str::to_owned),
         }
     }
@@ -60,9 +61,13 @@ pub(crate) fn run(workspace: &Workspace, verb: Verb, arguments: &[OsString]) -> 
     let mut command = workspace.command(&binary);
     command.arg(verb.name()).args(arguments);
     if let Some(environment) = verb.environment(arguments) {
-        let ours = reach(workspace, &binary, &environment)?;
+        let client = Client { workspace, binary: &binary, environment: &environment, arguments };
+        let ours = client.reach()?;
+        // Deploying to production is refused by `deploy`, before anything is built for it.
         if verb == Verb::Deploy
-            && let Some(image) = first_image(workspace, &binary, &environment, ours.as_ref())?
+            && environment == "staging"
+            && client.value("--image").is_none()
+            && let Some(image) = client.first_image(ours.as_ref())?
         {
             command.arg("--image").arg(image);
         }
@@ -70,40 +75,73 @@ pub(crate) fn run(workspace: &Workspace, verb: Verb, arguments: &[OsString]) -> 
     workspace::become_command(&mut command)
 }
 
-/// Starts the endpoint that the environment needs if it is ours and silent; `None` for AWS.
-fn reach(workspace: &Workspace, binary: &Path, environment: &str) -> Result<Option<Endpoint>> {
-    let document = ask(workspace, binary, ["endpoint", environment, "--json"])?;
-    if document["ours"] != true {
-        return Ok(None);
-    }
-    let url = document["endpoint"].as_str().context("`deploy endpoint` does not say which endpoint")?;
-    let endpoint = Endpoint::parse(url)?;
-    local::ensure(workspace, &endpoint)?;
-    Ok(Some(endpoint))
+/// The `deploy` binary, asked before it takes over.
+struct Client<'a> {
+    workspace: &'a Workspace,
+    binary: &'a Path,
+    environment: &'a str,
+    /// What the person typed: some of it holds for these questions too.
+    arguments: &'a [OsString],
 }
 
-/// On an empty account the service cannot be created without an image: builds and pushes it, and returns its address.
-fn first_image(
-    workspace: &Workspace,
-    binary: &Path,
-    environment: &str,
-    ours: Option<&Endpoint>,
-) -> Result<Option<String>> {
-    let document = ask(workspace, binary, ["bootstrap", environment, "--json"])?;
-    if document["first_image_needed"] != true {
-        return Ok(None);
+impl Client<'_> {
+    /// Starts the endpoint that the environment needs if it is ours and silent; `None` for AWS.
+    fn reach(&self) -> Result<Option<Endpoint>> {
+        let document = self.ask("endpoint", None)?;
+        if document["ours"] != true {
+            return Ok(None);
+        }
+        let url = document["endpoint"].as_str().context("`deploy endpoint` does not say which endpoint")?;
+        let endpoint = Endpoint::parse(url)?;
+        local::ensure(self.workspace, &endpoint)?;
+        Ok(Some(endpoint))
     }
-    eprintln!("no image yet: building and pushing the first one");
-    let image = workspace.build("image", "image")?;
-    let mut command = workspace.command(&image);
-    command.args(["build", "--push", "--json", "--repository", &synth::value(workspace, "repository")?]);
-    if let Some(endpoint) = ours {
-        play_aws(&mut command, endpoint, &synth::value(workspace, "region")?);
+
+    /// On an empty account the service cannot be created without an image: builds and pushes it, and returns its address.
+    fn first_image(&self, ours: Option<&Endpoint>) -> Result<Option<String>> {
+        let document = self.ask("bootstrap", self.value("--commit"))?;
+        if document["first_image_needed"] != true {
+            return Ok(None);
+        }
+        eprintln!("no image yet: building and pushing the first one");
+        let image = self.workspace.build("image", "image")?;
+        let mut command = self.workspace.command(&image);
+        command.args(["build", "--push", "--json", "--repository", &synth::value(self.workspace, "repository")?]);
+        if let Some(endpoint) = ours {
+            play_aws(&mut command, endpoint, &synth::value(self.workspace, "region")?);
+        }
+        let report = parse(&workspace::output(&mut command, false)?, "image build")?;
+        let (repository, digest) = (report["repository"].as_str(), report["digest"].as_str());
+        let (repository, digest) = repository.zip(digest).context("`image build` names no pushed image")?;
+        Ok(Some(format!("{repository}@{digest}")))
     }
-    let report = parse(&workspace::output(&mut command)?, "image build")?;
-    let (repository, digest) = (report["repository"].as_str(), report["digest"].as_str());
-    let (repository, digest) = repository.zip(digest).context("`image build` names no pushed image")?;
-    Ok(Some(format!("{repository}@{digest}")))
+
+    fn ask(&self, question: &str, commit: Option<&OsStr>) -> Result<Value> {
+        let mut command = self.workspace.command(self.binary);
+        command.args([question, self.environment, "--json"]);
+        for (name, value) in [("--commit", commit), ("--environments", self.value("--environments"))] {
+            if let Some(value) = value {
+                command.arg(name).arg(value);
+            }
+        }
+        // A failure's document is the answer to somebody who asked for JSON.
+        let asked_json = self.arguments.iter().any(|argument| argument == "--json");
+        parse(&workspace::output(&mut command, asked_json)?, "deploy")
+    }
+
+    /// The value of an option among the arguments, as `--name value` or `--name=value`.
+    fn value(&self, name: &str) -> Option<&OsStr> {
+        let mut arguments = self.arguments.iter();
+        while let Some(argument) = arguments.next() {
+            if argument == name {
+                return arguments.next().map(OsString::as_os_str);
+            }
+            if let Some(value) = argument.to_str().and_then(|text| text.strip_prefix(name)?.strip_prefix('=')) {
+                return Some(OsStr::new(value));
+            }
+        }
+        None
+    }
 }
 
 /// The embedded endpoint takes any credentials; the user's own must not even be looked at for it.
@@ -115,10 +153,6 @@ fn play_aws(command: &mut Command, endpoint: &Endpoint, region: &str) {
         .env("AWS_SECRET_ACCESS_KEY", "local")
         .env_remove("AWS_SESSION_TOKEN")
         .env_remove("AWS_PROFILE");
-}
-
-fn ask<I: AsRef<OsStr>>(workspace: &Workspace, binary: &Path, arguments: [I; 3]) -> Result<Value> {
-    parse(&workspace::output(workspace.command(binary).args(arguments))?, "deploy")
 }
 
 fn parse(text: &[u8], program: &str) -> Result<Value> {

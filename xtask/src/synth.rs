@@ -22,6 +22,6 @@ pub(crate) fn print(workspace: &Workspace, arguments: &[OsString]) -> Result<Exi
 /// One value of environments/project.yaml.
 pub(crate) fn value(workspace: &Workspace, what: &str) -> Result<String> {
     let synth = workspace.build("cloudformation", "synth")?;
-    let text = workspace::output(workspace.command(&synth).args(["print", what]))?;
+    let text = workspace::output(workspace.command(&synth).args(["print", what]), false)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
@@ -99,13 +99,21 @@ pub(crate) fn become_command(command: &mut Command) -> Result<ExitCode> {
     Err(error).with_context(|| format!("cannot start {}", command.get_program().display()))
 }
 
-/// Runs a command to its end and returns its stdout; its stderr is shown. A failure is [`Reported`].
-pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+/// Runs a command to its end and returns its stdout; its stderr is shown. A failure is [`Reported`], after its stdout was shown
+/// too if `relay` asks for it.
+pub(crate) fn output(command: &mut Command, relay: bool) -> Result<Vec<u8>> {
     let output = command
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if output.status.success() { Ok(output.stdout) } else { Err(Reported(exit_code(output.status)).into()) }
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    if relay {
+        // Nobody may read any more; the failure stands nevertheless.
+        let _ = std::io::stdout().write_all(&output.stdout);
+    }
+    Err(Reported(exit_code(output.status)).into())
 }
 
 /// As a shell reports it: 128 + the signal for a child that a signal ended.
