@@ -1,5 +1,6 @@
 //! ECR: repositories, images and layers. The registry HTTP API in [`crate::registry`] is another door to the same records.
 
+mod image_operations;
 pub(crate) mod images;
 pub(crate) mod layers;
 mod records;
@@ -38,13 +39,13 @@ pub(crate) async fn call(cloud: &Cloud, operation: &str, input: Value) -> Result
         "UntagResource" => untag_resource(cloud, parse(input)?),
         "ListTagsForResource" => list_tags_for_resource(cloud, parse(input)?),
         "GetAuthorizationToken" => Ok(get_authorization_token(cloud)),
-        "PutImage" => images::put_image(cloud, parse(input)?).await,
-        "BatchGetImage" => images::batch_get_image(cloud, parse(input)?).await,
-        "BatchDeleteImage" => images::batch_delete_image(cloud, parse(input)?),
-        "DescribeImages" => images::describe_images(cloud, parse(input)?),
-        "ListImages" => images::list_images(cloud, parse(input)?),
-        "StartImageScan" => images::start_image_scan(cloud, parse(input)?),
-        "DescribeImageScanFindings" => images::describe_image_scan_findings(cloud, parse(input)?),
+        "PutImage" => image_operations::put_image(cloud, parse(input)?).await,
+        "BatchGetImage" => image_operations::batch_get_image(cloud, parse(input)?).await,
+        "BatchDeleteImage" => image_operations::batch_delete_image(cloud, parse(input)?),
+        "DescribeImages" => image_operations::describe_images(cloud, parse(input)?),
+        "ListImages" => image_operations::list_images(cloud, parse(input)?),
+        "StartImageScan" => image_operations::start_image_scan(cloud, parse(input)?),
+        "DescribeImageScanFindings" => image_operations::describe_image_scan_findings(cloud, parse(input)?),
         "InitiateLayerUpload" => layers::initiate_layer_upload(cloud, parse(input)?).await,
         "UploadLayerPart" => layers::upload_layer_part(cloud, parse(input)?).await,
         "CompleteLayerUpload" => layers::complete_layer_upload(cloud, parse(input)?).await,

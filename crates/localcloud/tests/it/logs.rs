@@ -107,3 +107,18 @@ fn what_aws_refuses_is_refused() {
         "InvalidParameterException"
     );
 }
+
+#[test]
+fn events_survive_a_kill_and_a_reader_goes_on_with_its_token() {
+    let mut endpoint = Endpoint::start(&[]);
+    with_stream(&endpoint, "s");
+    let at = now();
+    put(&endpoint, "s", &[(at, "before")]);
+    let get = json!({"logGroupName": "/ecs/app", "logStreamName": "s", "startFromHead": true});
+    let read = endpoint.call(LOGS, "GetLogEvents", &get).expect("got");
+    assert_eq!(messages(&read), ["before"]);
+    endpoint.kill_and_restart();
+    put(&endpoint, "s", &[(at + 1, "after")]);
+    let rest = json!({"logGroupName": "/ecs/app", "logStreamName": "s", "nextToken": read["nextForwardToken"]});
+    assert_eq!(messages(&endpoint.call(LOGS, "GetLogEvents", &rest).expect("got")), ["after"]);
+}

@@ -199,3 +199,18 @@ fn what_is_wrong_is_refused() {
     let error = endpoint.call(ECR, "StartImageScan", &scan).expect_err("no scanner");
     assert!(error.message.contains("not supported by the embedded endpoint"), "{}", error.message);
 }
+
+#[test]
+fn an_upload_and_its_login_survive_a_kill() {
+    let mut endpoint = Endpoint::start(&[]);
+    create(&endpoint, "app", "MUTABLE");
+    let token = Client::new(&endpoint).token;
+    let client = Client { endpoint: &endpoint, token: token.clone() };
+    let location = client.send("POST", "/v2/app/blobs/uploads/", "", b"").header("location").expect("where").to_owned();
+    assert_eq!(client.send("PATCH", &location, "", b"hello").status, 202);
+    endpoint.kill_and_restart();
+    let client = Client { endpoint: &endpoint, token };
+    assert_eq!(client.send("GET", &location, "", b"").header("range"), Some("0-4"));
+    let done = client.send("PUT", &format!("{location}?digest={}", digest_of(b"hello world")), "", b" world");
+    assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.body));
+}
