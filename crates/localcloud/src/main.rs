@@ -125,10 +125,11 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
         shim: Some(std::env::current_exe()?),
     };
     let cloud = Cloud::open(settings, Clock::system(serve.time_scale))?;
-    println!("{}", cloud.endpoint());
     tracing::info!(endpoint = cloud.endpoint(), time_scale = serve.time_scale, "the endpoint serves");
 
+    // The listeners are bound by now, so whoever reads the URL finds them serving.
     let reconcilers = engine::start(&cloud);
+    println!("{}", cloud.endpoint());
     let shutdown = watch::Sender::new(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -48,7 +48,8 @@ pub fn unpack(layers: &[PathBuf], root: &Path) -> Result<(), UnpackError> {
     if root.exists() {
         return Ok(());
     }
-    let partial = root.with_extension(format!("partial-{}", std::process::id()));
+    // Two tasks of one image may start at the same time: each unpacks into a folder of its own, the first one to end wins.
+    let partial = root.with_extension(format!("partial-{:016x}", crate::ids::random()));
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| UnpackError::Io(path, error)

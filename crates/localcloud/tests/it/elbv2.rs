@@ -43,7 +43,7 @@ async fn no_request_is_lost_while_weights_targets_and_health_change() {
     }
     let outcome = load.stop().await;
     assert!(outcome.answered > 500, "{outcome:?}");
-    assert_eq!(outcome.failed, Vec::<String>::new());
+    outcome.nothing_lost();
 }
 
 #[tokio::test(flavor = "multi_thread")]

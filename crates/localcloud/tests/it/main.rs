@@ -5,6 +5,7 @@ mod client;
 mod cloudformation;
 mod cloudwatch;
 mod codebuild;
+mod codedeploy;
 mod codepipeline;
 mod conformance;
 mod ecs;

@@ -24,6 +24,8 @@ pub(crate) struct Fleet {
     pub(crate) blue: String,
     pub(crate) green: String,
     pub(crate) port: u16,
+    pub(crate) balancer: String,
+    pub(crate) listener: String,
 }
 
 impl Fleet {
@@ -35,19 +37,9 @@ impl Fleet {
         endpoint.call(ECS, "CreateCluster", &json!({"clusterName": "test"})).expect("a cluster");
         let (blue, green) = (target_group(&endpoint, "blue"), target_group(&endpoint, "green"));
         let balancer = query(&endpoint, "CreateLoadBalancer", &[("Name", "test"), ("Type", "application")]);
-        let port = free_port();
-        query(
-            &endpoint,
-            "CreateListener",
-            &[
-                ("LoadBalancerArn", &element(&balancer, "LoadBalancerArn")),
-                ("Protocol", "HTTP"),
-                ("Port", &port.to_string()),
-                ("DefaultActions.member.1.Type", "forward"),
-                ("DefaultActions.member.1.TargetGroupArn", &blue),
-            ],
-        );
-        Self { endpoint, blue, green, port }
+        let balancer = element(&balancer, "LoadBalancerArn");
+        let (listener, port) = listen(&endpoint, &balancer, &blue);
+        Self { endpoint, blue, green, port, balancer, listener }
     }
 
     /// Pushes the stand-in with a commit and gives the reference by digest.
@@ -208,6 +200,23 @@ fn target_group(endpoint: &Endpoint, name: &str) -> String {
     let attributes: Vec<(&str, &str)> = [("TargetGroupArn", arn.as_str())].into_iter().chain(delay).collect();
     query(endpoint, "ModifyTargetGroupAttributes", &attributes);
     arn
+}
+
+/// A listener that forwards to one target group, and its port.
+pub(crate) fn listen(endpoint: &Endpoint, balancer: &str, group: &str) -> (String, u16) {
+    let port = free_port();
+    let created = query(
+        endpoint,
+        "CreateListener",
+        &[
+            ("LoadBalancerArn", balancer),
+            ("Protocol", "HTTP"),
+            ("Port", &port.to_string()),
+            ("DefaultActions.member.1.Type", "forward"),
+            ("DefaultActions.member.1.TargetGroupArn", group),
+        ],
+    );
+    (element(&created, "ListenerArn"), port)
 }
 
 /// An operation of the load balancing API over the Query protocol.

@@ -270,6 +270,13 @@ pub(crate) struct Outcome {
     pub(crate) names: std::collections::BTreeMap<String, usize>,
 }
 
+impl Outcome {
+    pub(crate) fn nothing_lost(&self) {
+        let (count, first) = (self.failed.len(), self.failed.first());
+        assert!(count == 0, "{count} of {} requests failed, first: {first:?}; {:?}", self.answered + count, self.names);
+    }
+}
+
 impl Load {
     pub(crate) fn start(port: u16, clients: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
@@ -308,12 +315,14 @@ async fn ask(port: u16, number: usize, stop: Arc<AtomicBool>) -> Outcome {
             if response.status() != StatusCode::OK {
                 return Err(response.status().to_string());
             }
-            response.into_body().collect().await.map_err(|error| error.to_string())
+            let commit =
+                response.headers().get("x-smartbot-commit").and_then(|commit| commit.to_str().ok()).map(str::to_owned);
+            let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+            Ok(commit.unwrap_or_else(|| String::from_utf8_lossy(&body).into_owned()))
         };
         match answer.await {
-            Ok(body) => {
+            Ok(name) => {
                 outcome.answered += 1;
-                let name = String::from_utf8_lossy(&body.to_bytes()).into_owned();
                 *outcome.names.entry(name).or_default() += 1;
             }
             Err(error) => outcome.failed.push(error),
