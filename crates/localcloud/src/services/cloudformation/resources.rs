@@ -15,8 +15,16 @@ use crate::wire::operation_input;
 pub(super) use kinds::{Kind, kind};
 pub(super) use update::{Effect, changed, effect, update};
 
-/// What the events of recorded resources say.
-pub(super) const INERT: &str = "recorded; inert in the embedded endpoint";
+/// What the events say of a resource that is recorded only.
+pub(super) fn note(kind_name: &str) -> Option<&'static str> {
+    match kind(kind_name) {
+        Some(Kind::Inert) => Some("recorded; inert in the embedded endpoint"),
+        Some(Kind::Owned(_)) if kind_name.starts_with("AWS::ApplicationAutoScaling::") => {
+            Some("recorded; the embedded endpoint does not scale on it")
+        }
+        _ => None,
+    }
+}
 
 /// A resource to create.
 pub(super) struct Creation<'a> {

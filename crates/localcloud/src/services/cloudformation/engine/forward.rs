@@ -10,7 +10,7 @@ use crate::services::cloudformation::records::{
     Action, OperationKind, OutputValue, Phase, Resource, Stage, Status, Step, importer,
 };
 use crate::services::cloudformation::resources::{
-    self, Creation, Effect, INERT, Kind, Progress, changed, effect, kind, unknown_type,
+    self, Creation, Effect, Progress, changed, effect, kind, note, unknown_type,
 };
 use crate::services::cloudformation::template::{Policy, Template};
 
@@ -174,8 +174,7 @@ async fn drive(work: &mut Work<'_>, logical: &str, step: &Step, resumed: bool) -
     }
     set_stage(work, logical, Stage::Done);
     let status = if step.action == Action::Create { Status::CreateComplete } else { Status::UpdateComplete };
-    let inert = matches!(kind(&resource.kind), Some(Kind::Inert));
-    work.resource_event(logical, status, inert.then(|| INERT.to_owned()));
+    work.resource_event(logical, status, note(&resource.kind).map(str::to_owned));
     work.save();
     Ok(true)
 }
