@@ -237,8 +237,11 @@ fn an_operation_goes_on_after_a_kill() {
         })
         .collect();
     let template = json!({"Resources": many}).to_string();
-    let answer = query(&endpoint, "CreateStack", &[("StackName", "many"), ("TemplateBody", &template)]);
+    let set = [("StackName", "many"), ("ChangeSetName", "first")];
+    let request = [&set[..], &[("ChangeSetType", "CREATE"), ("TemplateBody", &template)]].concat();
+    let answer = query(&endpoint, "CreateChangeSet", &request);
     assert!(answer.contains("<StackId>arn:aws:cloudformation:"), "{answer}");
+    query(&endpoint, "ExecuteChangeSet", &set);
     endpoint.kill_and_restart();
     eventually("the stack is complete", || {
         let answer = query(&endpoint, "DescribeStacks", &[("StackName", "many")]);
@@ -248,4 +251,15 @@ fn an_operation_goes_on_after_a_kill() {
     assert_eq!(resources.matches("<ResourceStatus>CREATE_COMPLETE</ResourceStatus>").count(), 40, "{resources}");
     let events = query(&endpoint, "DescribeStackEvents", &[("StackName", "many")]);
     assert!(events.contains("recorded; inert in the embedded endpoint"), "{events}");
+
+    let template = json!({"Resources": {"Vpc0": many["Vpc0"]}}).to_string();
+    query(&endpoint, "UpdateStack", &[("StackName", "many"), ("TemplateBody", &template)]);
+    eventually("the stack is updated", || {
+        let answer = query(&endpoint, "DescribeStacks", &[("StackName", "many")]);
+        answer.contains("<StackStatus>UPDATE_COMPLETE</StackStatus>").then_some(())
+    });
+    // AWS's model has no resource status for a stack that cleans up: the events of an update must be valid all the same.
+    let events = query(&endpoint, "DescribeStackEvents", &[("StackName", "many")]);
+    assert!(events.contains("<ResourceStatus>UPDATE_COMPLETE</ResourceStatus>"), "{events}");
+    assert!(events.contains("<ResourceStatus>DELETE_COMPLETE</ResourceStatus>"), "{events}");
 }

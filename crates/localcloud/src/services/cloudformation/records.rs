@@ -42,6 +42,17 @@ impl Status {
     pub(super) fn can_be_updated(self) -> bool {
         matches!(self, Self::CreateComplete | Self::UpdateComplete | Self::UpdateRollbackComplete)
     }
+
+    /// True when AWS's model allows an event with this status. AWS itself has stack events with the others, which
+    /// clients that keep to the model cannot read.
+    pub(super) fn may_be_an_event(self) -> bool {
+        !matches!(
+            self,
+            Self::ReviewInProgress
+                | Self::UpdateCompleteCleanupInProgress
+                | Self::UpdateRollbackCompleteCleanupInProgress
+        )
+    }
 }
 
 /// A stack.

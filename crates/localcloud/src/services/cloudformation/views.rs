@@ -82,7 +82,7 @@ pub(super) fn events(cloud: &Cloud, input: &Value) -> Result<Value, ApiError> {
     let stack = stack(cloud, input["StackName"].as_str().unwrap_or_default())?;
     let prefix = format!("{}#", stack.id);
     let mut events = cloud.store().all::<Event>();
-    events.retain(|(key, _)| key.starts_with(&prefix));
+    events.retain(|(key, event)| key.starts_with(&prefix) && event.status.may_be_an_event());
     events.reverse();
     let start = input["NextToken"].as_str().and_then(|token| token.parse::<usize>().ok()).unwrap_or(0);
     let page: Vec<Value> = events
