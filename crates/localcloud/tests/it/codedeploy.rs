@@ -65,18 +65,23 @@ impl Delivery {
 
     /// Starts a deployment of a version; `extra` goes into its container definition.
     fn deploy(&self, version: &str, extra: &Value) -> String {
+        self.deploy_with(version, extra, &json!({}))
+    }
+
+    /// The same, with other settings of the deployment.
+    fn deploy_with(&self, version: &str, extra: &Value, with: &Value) -> String {
         let definition = self.fleet.define(&self.fleet.push(version), extra);
         let appspec = format!(
             "version: 0.0\nResources:\n- TargetService:\n    Type: AWS::ECS::Service\n    Properties:\n      TaskDefinition: {definition}\n      LoadBalancerInfo:\n        ContainerName: chatbot\n        ContainerPort: 8080\n"
         );
-        let created = self.expect(
-            "CreateDeployment",
-            &json!({
-                "applicationName": "test", "deploymentGroupName": "chatbot", "description": version,
-                "revision": {"revisionType": "AppSpecContent", "appSpecContent": {"content": appspec}},
-            }),
-        );
-        text(&created["deploymentId"])
+        let mut input = json!({
+            "applicationName": "test", "deploymentGroupName": "chatbot", "description": version,
+            "revision": {"revisionType": "AppSpecContent", "appSpecContent": {"content": appspec}},
+        });
+        for (key, value) in with.as_object().expect("an object") {
+            input[key] = value.clone();
+        }
+        text(&self.expect("CreateDeployment", &input)["deploymentId"])
     }
 
     fn get(&self, id: &str) -> Value {
@@ -234,4 +239,34 @@ async fn an_endpoint_killed_during_a_canary_finishes_it() {
     delivery.fleet.steady(2);
     let outcome = load.stop().await;
     outcome.nothing_lost();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_on_the_new_versions_errors_rolls_it_back() {
+    let delivery = Delivery::start("CodeDeployDefault.ECSCanary10Percent5Minutes", 0);
+    let resource = |arn: &str| arn.splitn(6, ':').nth(5).unwrap_or_default().to_owned();
+    let balancer = resource(&delivery.fleet.balancer);
+    let dimensions = json!([
+        {"Name": "LoadBalancer", "Value": balancer.trim_start_matches("loadbalancer/")},
+        {"Name": "TargetGroup", "Value": resource(&delivery.fleet.green)},
+    ]);
+    let alarm = json!({
+        "AlarmName": "green-errors", "Namespace": "AWS/ApplicationELB", "MetricName": "HTTPCode_Target_5XX_Count",
+        "Dimensions": dimensions, "Statistic": "Sum", "Period": 60, "EvaluationPeriods": 1, "Threshold": 0.0,
+        "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching",
+    });
+    delivery.fleet.endpoint.call("GraniteServiceVersion20100801", "PutMetricAlarm", &alarm).expect("put");
+    let alarms = json!({"overrideAlarmConfiguration": {"enabled": true, "alarms": [{"name": "green-errors"}]}});
+    let id = delivery.deploy_with("bbbb", &json!({}), &alarms);
+    let production = format!("127.0.0.1:{}", delivery.fleet.port);
+    let stopped = eventually("the alarm stops it", || {
+        // Both versions answer this with 500; only green's answers are watched.
+        get(&production, "/file?path=/nowhere");
+        let deployment = delivery.get(&id);
+        (deployment["status"] == "Stopped").then_some(deployment)
+    });
+    assert_eq!(stopped["errorInformation"]["code"], "ALARM_ACTIVE");
+    assert!(text(&stopped["errorInformation"]["message"]).contains("green-errors"));
+    delivery.ends(&text(&stopped["rollbackInfo"]["rollbackDeploymentId"]), "Succeeded");
+    assert_eq!(delivery.production().as_deref(), Some("aaaa"));
 }

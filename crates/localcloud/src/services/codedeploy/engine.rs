@@ -79,7 +79,11 @@ async fn step(cloud: &Cloud, deployment: &Deployment) {
 
 /// What keeps green from being steady, as long as that is what the deployment waits for.
 async fn cause_before_traffic(cloud: &Cloud, deployment: &Deployment) -> Option<String> {
-    if matches!(deployment.phase, Phase::Install { .. }) { cause::find(cloud, deployment).await } else { None }
+    if !matches!(deployment.phase, Phase::Install { .. }) {
+        return None;
+    }
+    // Between a stopped task and the next one's failure there is nothing to see: what was seen last is still true.
+    cause::find(cloud, deployment).await.or_else(|| deployment.notice.clone())
 }
 
 async fn alarm(cloud: &Cloud, deployment: &Deployment) -> Option<Failure> {
@@ -275,6 +279,7 @@ fn fail(cloud: &Cloud, deployment: &Deployment, failure: Failure, verdict: Verdi
     };
     let _: Result<(), Infallible> = cloud.store().write(|tx| {
         let Some(mut it) = tx.get::<Deployment>(&deployment.id) else { return Ok(()) };
+        it.started.get_or_insert(now);
         it.abandon_events(&failure, now);
         it.error = Some(failure);
         it.notice = None;

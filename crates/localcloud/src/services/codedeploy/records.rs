@@ -302,8 +302,13 @@ impl Deployment {
         }
     }
 
-    /// Marks the event that goes on as failed, and the later ones as skipped.
+    /// Marks the event that goes on, or would be next, as failed, and the later ones as skipped.
     pub(super) fn abandon_events(&mut self, failure: &Failure, now: Timestamp) {
+        if !self.events.iter().any(|event| event.status == EventStatus::InProgress)
+            && let Some(next) = self.events.iter().find(|event| event.status == EventStatus::Pending)
+        {
+            self.begin(next.lifecycle_event_name, now);
+        }
         for event in &mut self.events {
             match event.status {
                 EventStatus::InProgress => {

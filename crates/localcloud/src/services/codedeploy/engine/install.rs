@@ -128,7 +128,7 @@ pub(super) async fn step(cloud: &Cloud, deployment: &Deployment, since: Timestam
         });
         return Ok(());
     }
-    let cause = cause::find(cloud, deployment).await;
+    let cause = cause::find(cloud, deployment).await.or_else(|| deployment.notice.clone());
     if cloud.clock().elapsed(since) >= STEADY_WITHIN {
         let mut message = "The new task set did not become steady within 60 minutes".to_owned();
         if let Some(cause) = cause {
