@@ -155,6 +155,9 @@ fn build_environment(root: &Path) -> Vec<(&'static str, OsString)> {
     let shared = std::env::var_os("CARGO_BUILD_BUILD_DIR").or_else(|| std::env::var_os("CARGO_TARGET_DIR"));
     let shared = shared.map_or_else(|| root.join("target"), |directory| root.join(directory));
     variables.push(("CARGO_BUILD_BUILD_DIR", shared.into_os_string()));
+    // A wrapper that changes nothing makes cargo keep the workspace's own crates of a build apart from the user's: by file times
+    // alone it would take the one checkout's code for the other's. Dependencies stay shared.
+    variables.push(("RUSTC_WORKSPACE_WRAPPER", "/usr/bin/env".into()));
     variables
 }
 

@@ -15,19 +15,13 @@ use crate::workspace::Workspace;
 /// Open connections get their drain; an endpoint that is still there after this hangs.
 const STOP: Duration = Duration::from_secs(30);
 
-/// Stops the tasks, then the endpoint. False when it was down already.
+/// Stops the endpoint, which would replace stopped tasks, and then the tasks. False when it was down already.
 pub(super) fn down(workspace: &Workspace, endpoint: &Endpoint) -> Result<bool> {
     let Some(status) = own_status(workspace, endpoint)? else { return Ok(false) };
-    if let Some(answer) = endpoint.request("POST", "/_localcloud/stop-tasks")? {
-        // An endpoint of an earlier version does not know the route; then its tasks end with `reset`'s folder, or by themselves.
-        if answer.status >= 400 && answer.status != 404 {
-            let why = String::from_utf8_lossy(&answer.body).trim().to_owned();
-            eprintln!("warning: the endpoint could not stop its tasks (HTTP {}: {why})", answer.status);
-        }
-    }
     endpoint.request("POST", "/_localcloud/shutdown")?;
     let begin = Instant::now();
-    let state = status.document["data_dir"].as_str().map(|directory| Path::new(directory).join("state/lock"));
+    let data = status.document["data_dir"].as_str().map(Path::new);
+    let state = data.map(|directory| directory.join("state/lock"));
     // Closed to new requests first, then done with its state: only then can the next endpoint open it.
     while endpoint.request("GET", "/_localcloud/status").is_ok_and(|answer| answer.is_some())
         || state.as_deref().is_some_and(locked)
@@ -42,7 +36,22 @@ pub(super) fn down(workspace: &Workspace, endpoint: &Endpoint) -> Result<bool> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(true)
+    data.map_or(Ok(true), |directory| stop_tasks(directory).map(|()| true))
+}
+
+/// Lets the endpoint's own program stop the tasks that outlive it: the copy that was started last.
+fn stop_tasks(data: &Path) -> Result<()> {
+    let copies = std::fs::read_dir(data.join("bin")).into_iter().flatten().flatten();
+    let newest = copies.max_by_key(|copy| copy.metadata().and_then(|metadata| metadata.modified()).ok());
+    let Some(program) = newest else { return Ok(()) };
+    let status = std::process::Command::new(program.path())
+        .args(["stop-tasks", "--data-dir"])
+        .arg(data)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .context("the tasks cannot be stopped")?;
+    anyhow::ensure!(status.success(), "some tasks could not be stopped");
+    Ok(())
 }
 
 /// True while a process holds the lock on the state.
