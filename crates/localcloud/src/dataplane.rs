@@ -10,7 +10,7 @@ pub(crate) mod metrics;
 mod proxy;
 mod routes;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,8 @@ pub struct DataPlane(Mutex<Plane>);
 #[derive(Default)]
 struct Plane {
     listeners: HashMap<String, Serving>,
+    /// Listeners that are bound and about to be recorded.
+    announced: HashSet<String>,
     /// Recorded listeners whose port could not be bound.
     unbound: usize,
     upstreams: HashMap<(String, SocketAddr), Arc<Upstream>>,
@@ -54,9 +56,21 @@ impl DataPlane {
     }
 
     /// Listens on a port for a listener that is about to be recorded.
-    pub(crate) fn bind(&self, listener_arn: &str, port: u16) -> io::Result<()> {
-        let serving = Serving::bind(port)?;
-        self.lock().listeners.insert(listener_arn.to_owned(), serving);
+    pub(crate) async fn bind(&self, listener_arn: &str, port: u16) -> io::Result<()> {
+        let mut attempts = 0;
+        let serving = loop {
+            match Serving::bind(port) {
+                // A listener deleted a moment ago lets go of its port in another task.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts < 10 => {
+                    attempts += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                result => break result?,
+            }
+        };
+        let mut plane = self.lock();
+        plane.announced.insert(listener_arn.to_owned());
+        plane.listeners.insert(listener_arn.to_owned(), serving);
         Ok(())
     }
 
@@ -120,8 +134,16 @@ impl Plane {
     }
 
     fn follow_listeners(&mut self, view: &View) {
-        self.listeners.retain(|arn, serving| {
-            view.listeners.iter().any(|listener| listener.listener_arn == *arn && listener.port == serving.port())
+        let recorded = |arn: &str, serving: &Serving| {
+            view.listeners.iter().any(|listener| listener.listener_arn == arn && listener.port == serving.port())
+        };
+        let (listeners, announced) = (&mut self.listeners, &mut self.announced);
+        listeners.retain(|arn, serving| {
+            if recorded(arn, serving) {
+                announced.remove(arn);
+                return true;
+            }
+            announced.contains(arn)
         });
         self.unbound = 0;
         for listener in &view.listeners {

@@ -249,6 +249,21 @@ async fn a_restarted_endpoint_serves_at_once_with_the_same_weights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_listeners_port_can_be_used_at_once() {
+    let lb = Balancer::start().await;
+    let group = lb.group("group").await;
+    let (mut listener, port) = lb.listen(&[(&group, 1)]).await;
+    let actions = json!([{"Type": "forward", "TargetGroupArn": group}]);
+    for _ in 0..20 {
+        assert_eq!(fixture::get(port, "/").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        lb.call("DeleteListener", json!({"ListenerArn": listener})).await;
+        let input = json!({"LoadBalancerArn": lb.arn, "Protocol": "HTTP", "Port": port, "DefaultActions": actions});
+        let created = lb.call("CreateListener", input).await;
+        listener = created["Listeners"][0]["ListenerArn"].as_str().expect("an ARN").to_owned();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_requests_get_errors_of_aws_kind() {
     let lb = Balancer::start().await;
     let group = lb.group("group").await;

@@ -24,7 +24,7 @@ struct Create {
     tags: Vec<Pair>,
 }
 
-pub(super) fn create(cloud: &Cloud, input: Value) -> Result<Value, ApiError> {
+pub(super) async fn create(cloud: &Cloud, input: Value) -> Result<Value, ApiError> {
     let input: Create = parse(input)?;
     let balancer = load_balancers::get(cloud, &input.load_balancer_arn)?;
     check_protocol(input.protocol.as_deref())?;
@@ -39,7 +39,7 @@ pub(super) fn create(cloud: &Cloud, input: Value) -> Result<Value, ApiError> {
         tags: input.tags.into_iter().map(|tag| (tag.key, tag.value)).collect::<BTreeMap<_, _>>(),
     };
     check_port(cloud, &listener)?;
-    cloud.data_plane().bind(&listener.listener_arn, port).map_err(|error| cannot_listen(port, &error))?;
+    cloud.data_plane().bind(&listener.listener_arn, port).await.map_err(|error| cannot_listen(port, &error))?;
     cloud.store().put(&listener.listener_arn, &listener);
     cloud.data_plane().apply(cloud);
     Ok(json!({"Listeners": [description(&listener)]}))
@@ -94,7 +94,7 @@ struct Modify {
     default_actions: Vec<ActionInput>,
 }
 
-pub(super) fn modify(cloud: &Cloud, input: Value) -> Result<Value, ApiError> {
+pub(super) async fn modify(cloud: &Cloud, input: Value) -> Result<Value, ApiError> {
     let input: Modify = parse(input)?;
     let mut listener = get(cloud, &input.listener_arn)?;
     if let Some(protocol) = &input.protocol {
@@ -107,7 +107,7 @@ pub(super) fn modify(cloud: &Cloud, input: Value) -> Result<Value, ApiError> {
     if let Some(port) = input.port.filter(|port| *port != listener.port) {
         listener.port = port;
         check_port(cloud, &listener)?;
-        cloud.data_plane().bind(&listener.listener_arn, port).map_err(|error| cannot_listen(port, &error))?;
+        cloud.data_plane().bind(&listener.listener_arn, port).await.map_err(|error| cannot_listen(port, &error))?;
     }
     let changed = cloud.store().update::<Listener>(&listener.listener_arn, |record| {
         record.port = listener.port;
