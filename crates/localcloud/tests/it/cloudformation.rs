@@ -180,6 +180,32 @@ async fn a_failed_creation_names_its_cause_and_takes_everything_back() {
 }
 
 #[tokio::test]
+async fn a_failed_update_changes_everything_back() {
+    let data = tempfile::tempdir().expect("a folder");
+    let running = Running::open(data.path());
+    let template = |days: u32, insights: &str| {
+        json!({"Resources": {
+            "Logs": {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/app", "RetentionInDays": days}},
+            "Cluster": {"Type": "AWS::ECS::Cluster", "DependsOn": ["Logs"], "Properties": {
+                "ClusterName": "c", "ClusterSettings": [{"Name": "containerInsights", "Value": insights}],
+            }},
+        }})
+    };
+    assert_eq!(running.apply("app", "CREATE", &template(7, "disabled")).await["StackStatus"], "CREATE_COMPLETE");
+    let stack = running.apply("app", "UPDATE", &template(14, "enabled")).await;
+    assert_eq!(stack["StackStatus"], "UPDATE_ROLLBACK_COMPLETE");
+    let groups = running.cloud.call(Service::Logs, "DescribeLogGroups", json!({})).await.expect("described");
+    assert_eq!(groups["logGroups"][0]["retentionInDays"], 7);
+    let events = running.events("app").await;
+    let cause = "Cluster UPDATE_FAILED changing the property ClusterSettings of AWS::ECS::Cluster is not supported";
+    assert!(events.iter().any(|event| event.starts_with(cause)), "{events:#?}");
+    // The rolled-back stack is what it was: the same template changes nothing.
+    let same = json!({"StackName": "app", "TemplateBody": template(7, "disabled").to_string()});
+    let refused = running.call("UpdateStack", same).await.expect_err("no changes");
+    assert_eq!(refused.message, "No updates are to be performed.");
+}
+
+#[tokio::test]
 async fn what_cannot_be_created_is_refused_before_anything_happens() {
     let data = tempfile::tempdir().expect("a folder");
     let running = Running::open(data.path());

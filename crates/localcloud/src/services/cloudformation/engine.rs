@@ -6,21 +6,33 @@ mod restore;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::records::{Deletion, Event, Operation, Resource, Stack, Status};
 use crate::cloud::Cloud;
 use crate::engine::pause;
 use crate::ids;
+use crate::store::Record;
 
 /// The type of the stack's own events.
 const STACK_TYPE: &str = "AWS::CloudFormation::Stack";
+
+/// Marks a stack that has something to do. Stacks are large, and the loop looks after every change of the whole store.
+#[derive(Debug, Serialize, Deserialize)]
+struct Busy {}
+
+impl Record for Busy {
+    const TABLE: &'static str = "cloudformation/busy";
+}
 
 /// Works on every stack that has something to do, for ever.
 pub(crate) async fn run(cloud: Cloud) {
     let mut changes = cloud.store().changes();
     loop {
-        let busy = cloud.store().find(|stack: &Stack| stack.operation.is_some());
-        for stack in busy {
-            step(&cloud, stack).await;
+        for (id, Busy {}) in cloud.store().all::<Busy>() {
+            if let Some(stack) = cloud.store().get::<Stack>(&id) {
+                step(&cloud, stack).await;
+            }
         }
         pause(&mut changes, Duration::from_millis(300)).await;
     }
@@ -66,6 +78,11 @@ impl<'a> Work<'a> {
                 }
             }
             tx.put(&stack.id, stack);
+            if stack.operation.is_some() {
+                tx.put(&stack.id, &Busy {});
+            } else {
+                tx.delete::<Busy>(&stack.id);
+            }
             for (index, event) in (before..).zip(&events) {
                 tx.put(&format!("{}#{index:08}", stack.id), event);
             }

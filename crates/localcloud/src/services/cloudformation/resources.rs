@@ -7,6 +7,7 @@ mod update;
 use serde_json::{Value, json};
 
 use super::intrinsics::Attributes;
+use crate::clock::Timestamp;
 use crate::cloud::Cloud;
 use crate::error::ApiError;
 use crate::services::Service;
@@ -134,10 +135,10 @@ async fn owned_attributes(cloud: &Cloud, kind: &str, physical: &str, properties:
     })
 }
 
-/// Whether a created or updated resource has become what was asked.
-pub(super) async fn progress(cloud: &Cloud, kind: &str, physical: &str) -> Progress {
+/// Whether a resource that was created or updated at `since` has become what was asked.
+pub(super) async fn progress(cloud: &Cloud, kind: &str, physical: &str, since: Timestamp) -> Progress {
     match kind {
-        "AWS::ECS::Service" => service_progress(cloud, physical).await,
+        "AWS::ECS::Service" => service_progress(cloud, physical, since).await,
         "AWS::ElasticLoadBalancingV2::LoadBalancer" => {
             let input = json!({"LoadBalancerArns": [physical]});
             match cloud.call(Service::Elbv2, "DescribeLoadBalancers", input).await {
@@ -156,7 +157,7 @@ pub(super) async fn progress(cloud: &Cloud, kind: &str, physical: &str) -> Progr
 /// Failed tasks after which a new service is given up. AWS itself would retry for three hours.
 const FAILED_TASKS: usize = 3;
 
-async fn service_progress(cloud: &Cloud, arn: &str) -> Progress {
+async fn service_progress(cloud: &Cloud, arn: &str, since: Timestamp) -> Progress {
     let cluster = arn.rsplit('/').nth(1).unwrap_or("default");
     let input = json!({"cluster": cluster, "services": [arn]});
     let output = match cloud.call(Service::Ecs, "DescribeServices", input).await {
@@ -177,11 +178,13 @@ async fn service_progress(cloud: &Cloud, arn: &str) -> Progress {
     }
     let input = json!({"cluster": cluster, "tasks": stopped});
     let tasks = cloud.call(Service::Ecs, "DescribeTasks", input).await.unwrap_or_default();
-    let reasons = tasks["tasks"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|task| task["stopCode"] != "ServiceSchedulerInitiated" && task["stopCode"] != "UserInitiated");
+    // Tasks of earlier deployments tell nothing, nor do those that were stopped because they were no longer needed.
+    let failed = |task: &&Value| {
+        let unneeded = task["stopCode"] == "ServiceSchedulerInitiated" || task["stopCode"] == "UserInitiated";
+        let unhealthy = task["stoppedReason"].as_str().is_some_and(|reason| reason.contains("health checks"));
+        task["createdAt"].as_f64().is_some_and(|created| created >= since.seconds()) && (unhealthy || !unneeded)
+    };
+    let reasons = tasks["tasks"].as_array().into_iter().flatten().filter(failed);
     let reasons: Vec<&str> = reasons.filter_map(|task| task["stoppedReason"].as_str()).collect();
     if reasons.len() < FAILED_TASKS {
         return Progress::Waiting;

@@ -162,7 +162,7 @@ async fn drive(work: &mut Work<'_>, logical: &str, step: &Step, resumed: bool) -
         set_stage(work, logical, Stage::Called);
         work.save();
     }
-    match resources::progress(cloud, &resource.kind, &physical).await {
+    match resources::progress(cloud, &resource.kind, &physical, resource.changed).await {
         Progress::Waiting => return Ok(false),
         Progress::Failed(reason) => return Err(fail(reason)),
         Progress::Settled => {}

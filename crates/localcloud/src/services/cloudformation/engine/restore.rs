@@ -2,7 +2,7 @@
 
 use super::{Work, in_deletion_order};
 use crate::services::cloudformation::records::{Action, Phase, Resource, Stage, Status};
-use crate::services::cloudformation::resources::{self, Progress};
+use crate::services::cloudformation::resources;
 
 /// Changes one resource back, or ends the phase when none is left.
 pub(super) async fn restore(work: &mut Work<'_>) {
@@ -17,15 +17,14 @@ pub(super) async fn restore(work: &mut Work<'_>) {
         work.resource_event(logical, Status::UpdateInProgress, None);
         work.save();
         let (from, to) = (&current.properties, &before.properties);
-        if let Err(reason) = resources::update(work.cloud, &current.kind, &physical, from, to).await {
+        let restored = resources::update(work.cloud, &current.kind, &physical, from, to).await;
+        // What could not be changed for this very reason was not changed.
+        if let Some(reason) = restored.err().filter(|reason| current.reason.as_ref() != Some(reason)) {
             work.resource_event(logical, Status::UpdateFailed, Some(reason));
             let summary = format!("The following resource(s) failed to update: [{logical}]. ");
             work.stack_event(Status::UpdateRollbackFailed, Some(summary));
             work.stack.operation = None;
             return;
-        }
-        if let Progress::Failed(reason) = resources::progress(work.cloud, &current.kind, &physical).await {
-            tracing::warn!(logical, reason, "a resource that was changed back has not settled");
         }
         work.stack.resources.insert(logical.clone(), before.clone());
         work.resource_event(logical, Status::UpdateComplete, None);
