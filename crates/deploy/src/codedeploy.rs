@@ -117,13 +117,19 @@ pub(crate) fn seconds_between(start: Option<&DateTime>, end: Option<&DateTime>) 
 
 /// Reads a deployment with its target.
 pub(crate) async fn read(context: &Context, id: &str) -> Result<Deployment, Error> {
+    let mut deployment = read_info(context, id).await?;
+    read_target(context, &mut deployment).await?;
+    Ok(deployment)
+}
+
+async fn read_info(context: &Context, id: &str) -> Result<Deployment, Error> {
     let client = &context.clients.codedeploy;
     let output =
         client.get_deployment().deployment_id(id).send().await.map_err(failed(format!("read deployment {id}")))?;
     let info = output
         .deployment_info
         .ok_or_else(|| Error::unexpected(format!("deployment {id} is empty"), "AWS answered without it", ""))?;
-    let mut deployment = Deployment {
+    Ok(Deployment {
         id: id.to_owned(),
         status: info.status.unwrap_or(DeploymentStatus::Created),
         description: info.description.filter(|text| !text.is_empty()),
@@ -140,8 +146,11 @@ pub(crate) async fn read(context: &Context, id: &str) -> Result<Deployment, Erro
         revision: info.revision,
         created: info.create_time,
         completed: info.complete_time,
-    };
-    if let Some(target) = target(context, id).await? {
+    })
+}
+
+async fn read_target(context: &Context, deployment: &mut Deployment) -> Result<(), Error> {
+    if let Some(target) = target(context, &deployment.id).await? {
         for event in target.lifecycle_events.unwrap_or_default() {
             let diagnostics = event.diagnostics.and_then(|diagnostics| {
                 let parts = [diagnostics.message, diagnostics.log_tail];
@@ -170,7 +179,7 @@ pub(crate) async fn read(context: &Context, id: &str) -> Result<Deployment, Erro
             }
         }
     }
-    Ok(deployment)
+    Ok(())
 }
 
 /// The deployment's ECS target. It has none before it has begun.
@@ -192,7 +201,7 @@ async fn target(context: &Context, id: &str) -> Result<Option<aws_sdk_codedeploy
     }
 }
 
-/// The newest deployments of the environment, newest first.
+/// The newest deployments of the environment, newest first. Lifecycle events and task sets of open ones only.
 pub(crate) async fn recent(context: &Context, limit: usize) -> Result<Vec<Deployment>, Error> {
     let names = context.names();
     let mut ids = Vec::new();
@@ -216,7 +225,12 @@ pub(crate) async fn recent(context: &Context, limit: usize) -> Result<Vec<Deploy
     }
     let mut deployments = Vec::new();
     for id in ids.iter().take(limit) {
-        deployments.push(read(context, id).await?);
+        let mut deployment = read_info(context, id).await?;
+        // What is over has its verdict; only an open one is looked at closely, so that a rollback begins at once.
+        if deployment.is_open() {
+            read_target(context, &mut deployment).await?;
+        }
+        deployments.push(deployment);
     }
     deployments.sort_by(|a, b| created_seconds(b).total_cmp(&created_seconds(a)));
     Ok(deployments)

@@ -21,13 +21,18 @@ use crate::report::{Outcome, Verdict};
 
 const DESCRIPTION: &str = "rollback by `deploy rollback`";
 /// How far back the history is read.
-const HISTORY: usize = 50;
+const HISTORY: usize = 30;
 
 /// Brings the previous version back.
 pub(crate) async fn run(context: &Context) -> Result<Outcome, Error> {
     preflight::identity(context).await?;
     let recent = codedeploy::recent(context, HISTORY).await?;
     let (id, expected) = match recent.iter().find(|deployment| deployment.is_open()) {
+        // Undoing a rollback would bring back what was rolled back.
+        Some(open) if is_rollback(open) => {
+            context.progress.line(&format!("following rollback {}, which runs already", open.id));
+            (open.id.clone(), None)
+        }
         Some(open) => (undo(context, open).await?, None),
         None => redeploy(context, &recent).await?,
     };
