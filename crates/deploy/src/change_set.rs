@@ -1,7 +1,9 @@
 //! CloudFormation change sets: create, read, guard, execute, and name the first failure.
 
+use std::collections::HashSet;
+
 use aws_sdk_cloudformation::types::{
-    Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack as Deployed, StackStatus,
+    Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack as Deployed, StackEvent, StackStatus,
 };
 use cloudformation::Stack;
 use serde::Serialize;
@@ -187,12 +189,8 @@ pub(crate) async fn execute(context: &Context, set: &ChangeSet) -> Result<(), Er
         pace.next().await;
         let events = events(context, &set.stack).await?;
         let fresh = &events[..events.len().saturating_sub(since)];
-        for event in fresh.iter().rev() {
-            let id = event.logical_resource_id.as_deref().unwrap_or_default();
-            let status = event.resource_status.as_ref().map(|status| status.as_str()).unwrap_or_default();
-            if context.progress.state(&format!("{} {id}", set.stack), status) {
-                pace.changed();
-            }
+        if context.progress.state(&format!("stack {}", set.stack), &stand(fresh)) {
+            pace.changed();
         }
         let status = stack(context, &set.stack).await?.and_then(|stack| stack.stack_status);
         match status {
@@ -222,7 +220,26 @@ pub(crate) async fn execute(context: &Context, set: &ChangeSet) -> Result<(), Er
     }
 }
 
-async fn events(context: &Context, stack: &str) -> Result<Vec<aws_sdk_cloudformation::types::StackEvent>, Error> {
+/// What a stack works on, in one line: `fresh` is newest first, so the first event of a resource is its state.
+fn stand(fresh: &[StackEvent]) -> String {
+    let mut seen = HashSet::new();
+    let (mut done, mut open) = (0, Vec::new());
+    for event in fresh.iter().filter(|event| event.physical_resource_id != event.stack_id) {
+        let (Some(id), Some(status)) = (&event.logical_resource_id, &event.resource_status) else { continue };
+        if !seen.insert(id.as_str()) {
+            continue;
+        }
+        if status.as_str().ends_with("_IN_PROGRESS") {
+            open.push(id.as_str());
+        } else {
+            done += 1;
+        }
+    }
+    let waiting = if open.is_empty() { String::new() } else { format!(", working on {}", open.join(", ")) };
+    format!("{done} resources done{waiting}")
+}
+
+async fn events(context: &Context, stack: &str) -> Result<Vec<StackEvent>, Error> {
     let output = context
         .clients
         .cloudformation

@@ -149,6 +149,7 @@ async fn describe(context: &Context, candidate: &Candidate) -> Result<String, Er
     }
     if let (Some(old), Some(new)) = (&old_commit, &candidate.commit)
         && let Some(commits) = git::between(context.root(), old, new)
+        && !commits.is_empty()
     {
         text.push_str(&format!("  {} commit(s):\n", commits.len()));
         commits.iter().take(20).for_each(|commit| text.push_str(&format!("    {commit}\n")));
