@@ -24,6 +24,8 @@ struct Ecs {
     sets: Vec<Value>,
     created: usize,
     broken: bool,
+    /// The production listener.
+    listener: String,
 }
 
 static MODELS: LazyLock<Mutex<HashMap<PathBuf, Ecs>>> = LazyLock::new(Mutex::default);
@@ -35,6 +37,13 @@ fn with<R>(cloud: &Cloud, act: impl FnOnce(&mut Ecs) -> R) -> Option<R> {
 /// The answer of this endpoint's model, if it has one. Every call may be cut off before and after it takes effect.
 pub(super) async fn ecs(cloud: &Cloud, operation: &str, input: &Value) -> Option<Result<Value, ApiError>> {
     tokio::task::yield_now().await;
+    if operation == "DeleteTaskSet"
+        && let Some((listener, group)) = with(cloud, |ecs| ecs.deleted(input)).flatten()
+    {
+        let weights = super::traffic::weights(cloud, &listener).await.unwrap();
+        let serves = weights.iter().any(|(arn, weight)| *arn == group && *weight > 0);
+        assert!(!serves, "a task set is deleted while its group has production traffic: {weights:?}");
+    }
     let now = cloud.clock().now();
     let answer = with(cloud, |ecs| ecs.answer(operation, input, now));
     tokio::task::yield_now().await;
@@ -50,6 +59,12 @@ impl Ecs {
         });
         self.sets.push(set.clone());
         set
+    }
+
+    /// The production listener, and the target group of the task set that is to be deleted.
+    fn deleted(&mut self, input: &Value) -> Option<(String, String)> {
+        let set = self.sets.iter().find(|set| set["id"] == input["taskSet"])?;
+        Some((self.listener.clone(), set["loadBalancers"][0]["targetGroupArn"].as_str()?.to_owned()))
     }
 
     fn answer(&mut self, operation: &str, input: &Value, now: Timestamp) -> Result<Value, ApiError> {
@@ -130,7 +145,7 @@ impl World {
                 listeners.push(created["Listeners"][0]["ListenerArn"].as_str().unwrap().to_owned());
             }
         }
-        let mut model = Ecs::default();
+        let mut model = Ecs { listener: listeners[0].clone(), ..Ecs::default() };
         model.add("ecs-svc/0", &groups[0], "PRIMARY", &json!({"taskDefinition": "td:1"}), cloud.clock().now());
         MODELS.lock().unwrap().insert(data.path().to_owned(), model);
         let ready = if stop_ready {
