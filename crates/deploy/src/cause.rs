@@ -53,7 +53,8 @@ pub(crate) fn choose(facts: &Facts) -> String {
         let diagnostics = diagnostics.clone().unwrap_or_else(|| "no diagnostics".to_owned());
         parts.push(format!("{event} failed: {diagnostics}"));
     }
-    if let Some(error) = &facts.error {
+    // After our own stop CodeDeploy can only say that somebody stopped it.
+    if let (Some(error), None) = (&facts.error, &facts.watchdog) {
         parts.push(format!("CodeDeploy: {error}"));
     }
     if let Some(watchdog) = &facts.watchdog {

@@ -156,7 +156,7 @@ fn show(context: &Context, deployment: &Deployment) -> bool {
     for event in &deployment.events {
         let seconds = codedeploy::seconds_between(event.started.as_ref(), event.ended.as_ref());
         let seconds = seconds.map(|seconds| format!(" ({seconds:.1}s)")).unwrap_or_default();
-        if event.status.as_str() != "Pending" {
+        if !matches!(event.status.as_str(), "Pending" | "Skipped") {
             changed |=
                 progress.state(&format!("{name} {}", event.name), &format!("{}{seconds}", event.status.as_str()));
         }

@@ -191,6 +191,7 @@ pub(crate) fn ended(mut outcome: Outcome, verdict: Verdict, cause: Option<String
     outcome.verdict = verdict;
     outcome.cause = cause;
     outcome.next = match verdict {
+        Verdict::Failed if outcome.deployment.is_none() => Some("commit a repair, then repeat the command".to_owned()),
         Verdict::Failed | Verdict::RolledBack => Some(format!("cargo xtask logs {}", outcome.environment)),
         Verdict::Timeout => Some(format!("cargo xtask status {}", outcome.environment)),
         _ => outcome.next,

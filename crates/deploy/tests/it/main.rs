@@ -64,7 +64,9 @@ fn production_is_promoted_not_deployed_to() {
 fn a_silent_endpoint_is_named_with_what_starts_it() {
     let silent = silent();
     for arguments in [&["status", "staging"][..], &["rollback", "prod"], &["promote", "prod", "--yes"]] {
-        let shown = deploy(checkout(), Some(&silent), arguments).replace(&silent, "ENDPOINT");
+        let shown = deploy(checkout(), Some(&silent), arguments)
+            .replace(&silent, "ENDPOINT")
+            .replace("os error 61", "os error 111");
         assert_eq!(
             shown,
             "exit: 69\n--- stdout\n--- stderr\nerror: the endpoint ENDPOINT does not answer: Connection refused (os error 111)\n\
