@@ -1,9 +1,10 @@
 //! What every SDK call has in common: its errors, and waiting by polling.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_sts::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use crate::context::Context;
 use crate::error::{Error, Message};
 
 /// Turns an SDK error into ours; `what` completes "cannot …".
@@ -41,6 +42,26 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+/// How long a lost connection is put up with while something is followed.
+const OUTAGE: Duration = Duration::from_secs(60);
+
+/// Repeats a look while nobody answers: a deployment goes on without us, and an endpoint that restarts comes back.
+pub(crate) async fn through_outages<T>(
+    context: &Context,
+    mut look: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let start = Instant::now();
+    loop {
+        match look().await {
+            Err(Error::Unreachable(message)) if start.elapsed() < OUTAGE => {
+                context.progress.line(&format!("{}: {}; trying again", message.what, message.why));
+                tokio::time::sleep(LONGEST).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Waits between polls: short while things change, longer while nothing does.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use environment::Strategy;
 
-use crate::call::{Pace, failed};
+use crate::call::{Pace, failed, through_outages};
 use crate::cause::{self, Facts};
 use crate::codedeploy::{self, Deployment, Standing};
 use crate::context::Context;
@@ -50,7 +50,7 @@ pub(crate) async fn deployment(context: &Context, id: &str, limits: Option<Limit
     let mut sick: Vec<Target> = Vec::new();
     let mut stopped: Option<Facts> = None;
     loop {
-        let deployment = codedeploy::read(context, id).await?;
+        let deployment = through_outages(context, async || codedeploy::read(context, id).await).await?;
         let mut changed = show(context, &deployment);
         match deployment.standing() {
             Standing::Shifted => return Ok(Followed { deployment, end: End::Shifted }),

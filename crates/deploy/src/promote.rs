@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_codepipeline::types::{ActionExecutionStatus, ApprovalStatus, PipelineExecutionStatus};
 
-use crate::call::Pace;
+use crate::call::{Pace, through_outages};
 use crate::context::Context;
 use crate::error::{Error, Message};
 use crate::follow::{self, End};
@@ -141,7 +141,7 @@ async fn describe(context: &Context, candidate: &Candidate) -> Result<String, Er
         match name {
             // Each environment has a task definition of its own; production's is registered by the deployment.
             "task" => {
-                text.push_str(&format!("  {name:<7} {old} -> the environment's next revision, with this image\n"))
+                text.push_str(&format!("  {name:<7} {old} -> the environment's next revision, with this image\n"));
             }
             _ if old == new => text.push_str(&format!("  {name:<7} {new} (unchanged)\n")),
             _ => text.push_str(&format!("  {name:<7} {old} -> {new}\n")),
@@ -185,7 +185,7 @@ async fn follow_production(context: &Context, id: &str, request: &Request) -> Re
     let mut pace = Pace::new();
     let mut progressed = Instant::now();
     loop {
-        let actions = pipeline::actions(context, id).await?;
+        let actions = through_outages(context, async || pipeline::actions(context, id).await).await?;
         let late = |stage: &str| stage == pipeline::APPROVAL_STAGE || stage == pipeline::PRODUCTION_STAGE;
         let mut changed = false;
         for action in actions.iter().filter(|action| late(&action.stage)) {

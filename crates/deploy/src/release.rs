@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_codepipeline::types::{ActionExecutionStatus, PipelineExecutionStatus};
 
-use crate::call::Pace;
+use crate::call::{Pace, through_outages};
 use crate::context::Context;
 use crate::error::Error;
 use crate::follow::{self, End};
@@ -69,7 +69,7 @@ async fn follow_execution(context: &Context, id: &str, request: &Request<'_>) ->
     let mut pace = Pace::new();
     let mut progressed = Instant::now();
     loop {
-        let actions = pipeline::actions(context, id).await?;
+        let actions = through_outages(context, async || pipeline::actions(context, id).await).await?;
         let mut changed = false;
         for action in &actions {
             changed |= show(context, action).await;
