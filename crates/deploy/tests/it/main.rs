@@ -1,5 +1,8 @@
 //! The program as people meet it: exit code, stdout and stderr together.
 
+mod end_to_end;
+mod system;
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,0 +1,223 @@
+//! A whole system of its own: an endpoint on a free port, a checkout whose build packages a stand-in for the chatbot, and the
+//! programs of this workspace as a person would run them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Model waits pass this many times faster than on AWS: a canary's minute takes three seconds.
+const TIME_SCALE: &str = "20";
+
+pub(crate) struct System {
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+    endpoint: Child,
+    url: String,
+    pub(crate) production: u16,
+    pub(crate) staging: u16,
+}
+
+impl System {
+    pub(crate) fn start() -> Self {
+        let programs = build_programs();
+        let folder = tempfile::tempdir().expect("a folder");
+        let [production, production_test, staging, staging_test] = free_ports();
+        let ports = [("9080", production), ("9081", production_test), ("9090", staging), ("9091", staging_test)];
+        make_checkout(folder.path(), &programs, &ports);
+        let (endpoint, url) = serve(folder.path(), &programs);
+        Self { folder, programs, endpoint, url, production, staging }
+    }
+
+    pub(crate) fn checkout(&self) -> PathBuf {
+        self.folder.path().join("checkout")
+    }
+
+    /// A new commit; its id.
+    pub(crate) fn commit(&self, message: &str) -> String {
+        commit(&self.checkout(), message)
+    }
+
+    /// Pushes an image of the commit, as xtask does before the first deploy, and gives its name by digest.
+    pub(crate) fn first_image(&self, commit: &str) -> String {
+        let mut command = self.program("image");
+        command.args(["build", "--binary"]).arg(self.folder.path().join("standin"));
+        command.args(["--commit", commit, "--push", "--repository", "smartassist/chatbot", "--json"]);
+        let document = json(&mut command, "image build").1;
+        format!(
+            "{}@{}",
+            document["repository"].as_str().expect("a repository"),
+            document["digest"].as_str().expect("a digest")
+        )
+    }
+
+    /// Runs `deploy … --json`: the exit code and the document.
+    pub(crate) fn deploy(&self, arguments: &[&str]) -> (i32, Value) {
+        let mut command = self.program("deploy");
+        command.args(arguments).arg("--json");
+        json(&mut command, &arguments.join(" "))
+    }
+
+    /// Runs `deploy …`, which must end with `verdict`; the document.
+    pub(crate) fn expect(&self, arguments: &[&str], verdict: &str) -> Value {
+        let (code, document) = self.deploy(arguments);
+        assert_eq!(document["verdict"], verdict, "deploy {} exited with {code}: {document:#}", arguments.join(" "));
+        document
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command
+            .current_dir(self.checkout())
+            .env("AWS_ENDPOINT_URL", &self.url)
+            .env("AWS_REGION", "ap-northeast-1")
+            .env("AWS_ACCESS_KEY_ID", "local")
+            .env("AWS_SECRET_ACCESS_KEY", "local");
+        command
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let _ = self.endpoint.kill();
+        let _ = self.endpoint.wait();
+        let mut stop = Command::new(self.programs.join("localcloud"));
+        stop.args(["stop-tasks", "--data-dir"]).arg(self.folder.path().join("data"));
+        let _ = stop.stdout(Stdio::null()).status();
+    }
+}
+
+fn json(command: &mut Command, what: &str) -> (i32, Value) {
+    let output = command.output().expect("the program starts");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    eprintln!("--- {what}\n{err}");
+    let document = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{what}: {error} in {out:?}\n{err}"));
+    (output.status.code().unwrap_or(-1), document)
+}
+
+/// The workspace's other programs: nextest builds only those of the packages whose tests it runs.
+fn build_programs() -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--workspace", "--bins"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "the workspace's programs can be built");
+    Path::new(env!("CARGO_BIN_EXE_deploy")).parent().expect("a folder").to_owned()
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held = std::array::from_fn::<_, N, _>(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("its address").port())
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("the program starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The committed environments with ports of this test's own, and a buildspec that packages the stand-in.
+fn make_checkout(folder: &Path, programs: &Path, ports: &[(&str, u16)]) {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let checkout = folder.join("checkout");
+    for (file, bake) in
+        [("project.yaml", None), ("staging/environment.yaml", None), ("production/environment.yaml", Some(()))]
+    {
+        let mut text = std::fs::read_to_string(root.join("environments").join(file)).expect("a committed environment");
+        for (from, to) in ports {
+            text = text.replace(&format!("port: {from}"), &format!("port: {to}"));
+        }
+        if bake.is_some() {
+            text = text.replace("bake: 5m", "bake: 1m");
+        }
+        let target = checkout.join("environments").join(file);
+        std::fs::create_dir_all(target.parent().expect("a folder")).expect("created");
+        std::fs::write(target, text).expect("written");
+    }
+    run(Command::new(programs.join("synth")).current_dir(&checkout));
+    let buildspec = "version: 0.2\nphases:\n  build:\n    commands:\n      - image build --binary \"$STANDIN\" --commit \"$CODEBUILD_RESOLVED_SOURCE_VERSION\" --push --repository smartassist/chatbot --image-detail imageDetail.json\nartifacts:\n  files: [imageDetail.json, environments/**/taskdef.json, environments/**/appspec.yaml]\n";
+    std::fs::write(checkout.join("buildspec.yml"), buildspec).expect("written");
+    std::fs::write(checkout.join(".gitignore"), "/target\n").expect("written");
+    run(Command::new("git").args(["init", "--quiet", "--initial-branch=main"]).current_dir(&checkout));
+
+    let standin = folder.join("standin");
+    let mut compile = Command::new("rustc");
+    compile.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-o"]).arg(&standin);
+    run(compile.arg(root.join("crates/standin/src/main.rs")));
+
+    // The smoke test of the pipeline is `cargo xtask smoke URL --commit SHA`; the stand-in answers with its commit and no chat.
+    let tools = folder.join("tools");
+    std::fs::create_dir_all(&tools).expect("created");
+    let smoke = "#!/bin/sh\n[ \"$2\" = smoke ] || exit 9\ncurl --silent --fail \"$3/version\" | grep --quiet \"$5\"\n";
+    std::fs::write(tools.join("cargo"), smoke).expect("written");
+    std::fs::set_permissions(tools.join("cargo"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("executable");
+}
+
+fn commit(checkout: &Path, message: &str) -> String {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .args(["-c", "user.name=Test", "-c", "user.email=test@example.invalid"])
+            .args(arguments)
+            .current_dir(checkout);
+        let output = command.output().expect("git runs");
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--allow-empty", "-m", message]);
+    git(&["rev-parse", "HEAD"])
+}
+
+fn serve(folder: &Path, programs: &Path) -> (Child, String) {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(programs.join("localcloud"));
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--time-scale", TIME_SCALE, "--data-dir"])
+        .arg(folder.join("data"));
+    command.arg("--source").arg(format!("smartassist/smartassist-chatbot={}", folder.join("checkout").display()));
+    let tools = folder.join("tools");
+    for (name, value) in [
+        ("PATH", format!("{}:{}:{path}", tools.display(), programs.display())),
+        ("HOME", folder.display().to_string()),
+        ("STANDIN", folder.join("standin").display().to_string()),
+    ] {
+        command.arg("--build-env").arg(format!("{name}={value}"));
+    }
+    let mut endpoint = command.stdout(Stdio::piped()).spawn().expect("localcloud starts");
+    let mut url = String::new();
+    BufReader::new(endpoint.stdout.take().expect("stdout")).read_line(&mut url).expect("its URL");
+    (endpoint, url.trim().to_owned())
+}
+
+/// GETs a path; the whole answer, or why there is none.
+pub(crate) fn get(port: u16, path: &str) -> Result<String, String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(|error| error.to_string())?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        .map_err(|error| error.to_string())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(answer) } else { Err(answer) }
+}
+
+/// The commit that answers on a port.
+pub(crate) fn version(port: u16) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match get(port, "/version") {
+            Ok(answer) => return commit_of(&answer).expect("a commit in the answer"),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
+            Err(why) => panic!("port {port} does not answer: {why}"),
+        }
+    }
+}
+
+pub(crate) fn commit_of(answer: &str) -> Option<String> {
+    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("x-smartbot-commit:"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
