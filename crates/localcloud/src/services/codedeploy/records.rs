@@ -297,7 +297,7 @@ impl Deployment {
             event.status = status;
             if status != EventStatus::Skipped {
                 event.start_time.get_or_insert(now);
-                event.end_time = Some(now);
+                event.end_time.get_or_insert(now);
             }
         }
     }
