@@ -11,8 +11,11 @@ use crate::system::{System, commit_of, get, version};
 /// Asks without a pause longer than 5 ms until it is stopped: what answered how often, and every failure.
 struct Load {
     stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<(BTreeMap<String, u32>, Vec<String>)>>,
+    clients: Vec<JoinHandle<Seen>>,
 }
+
+/// How often each commit answered, and what failed.
+type Seen = (BTreeMap<String, u32>, Vec<String>);
 
 impl Load {
     fn on(port: u16) -> Self {
@@ -60,6 +63,7 @@ fn from_an_empty_endpoint_to_a_promoted_and_rolled_back_production() {
     let staged = system.expect(&["deploy", "staging", "--image", &image], "succeeded");
     assert_eq!(staged["commit"], first.as_str());
     assert_eq!(version(system.staging), first);
+    system.aws_cli_agrees(&first);
     let promoted = system.expect(&["promote", "prod", "--yes"], "succeeded");
     assert_eq!(promoted["digest"], staged["digest"], "what passed staging is what production runs");
     assert_eq!(version(system.production), first);

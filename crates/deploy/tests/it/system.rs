@@ -68,12 +68,47 @@ impl System {
         document
     }
 
+    /// The AWS CLI, with its own parsers and waiters, sees what was deployed to staging.
+    pub(crate) fn aws_cli_agrees(&self, commit: &str) {
+        if Command::new("aws").arg("--version").output().is_err() {
+            eprintln!("passed over: the AWS CLI is not installed");
+            return;
+        }
+        let state = self.aws("codepipeline get-pipeline-state --name smartassist");
+        assert_eq!(state["stageStates"][0]["actionStates"][0]["currentRevision"]["revisionId"], commit);
+        assert!(state["stageStates"][4]["actionStates"][0]["latestExecution"]["token"].is_string(), "{state:#}");
+        let services = self.aws("ecs describe-services --cluster smartassist-staging --services chatbot");
+        assert_eq!(services["services"][0]["runningCount"], 1);
+        let deployments =
+            self.aws("deploy list-deployments --application-name smartassist-staging --deployment-group-name chatbot");
+        let deployment = deployments["deployments"][0].as_str().expect("a deployment");
+        self.aws(&format!("deploy wait deployment-successful --deployment-id {deployment}"));
+        let set = &services["services"][0]["taskSets"][0];
+        let group = set["loadBalancers"][0]["targetGroupArn"].as_str().expect("a target group");
+        let health = self.aws(&format!("elbv2 describe-target-health --target-group-arn {group}"));
+        assert_eq!(health["TargetHealthDescriptions"][0]["TargetHealth"]["State"], "healthy");
+        let stacks = self.aws("cloudformation describe-stacks --stack-name smartassist-service-staging");
+        assert_eq!(stacks["Stacks"][0]["StackStatus"], "CREATE_COMPLETE");
+        let events = self.aws("logs filter-log-events --log-group-name /ecs/smartassist-staging");
+        assert!(events["events"].as_array().is_some_and(|events| !events.is_empty()), "{events:#}");
+    }
+
+    fn aws(&self, arguments: &str) -> Value {
+        let mut command = self.program("aws");
+        command.args(arguments.split(' ')).env("AWS_PAGER", "").env("AWS_MAX_ATTEMPTS", "1");
+        let output = command.output().expect("the AWS CLI runs");
+        assert!(output.status.success(), "aws {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        if output.stdout.is_empty() { Value::Null } else { serde_json::from_slice(&output.stdout).expect("JSON") }
+    }
+
     fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.programs.join(name));
+        let ours = self.programs.join(name);
+        let mut command = if ours.exists() { Command::new(ours) } else { Command::new(name) };
         command
             .current_dir(self.checkout())
             .env("AWS_ENDPOINT_URL", &self.url)
             .env("AWS_REGION", "ap-northeast-1")
+            .env("AWS_DEFAULT_REGION", "ap-northeast-1")
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local");
         command
