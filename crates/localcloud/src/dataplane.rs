@@ -1,6 +1,6 @@
 //! The load balancers' data plane: a listening socket, a routing table and health checks for what the store records.
 //!
-//! Everything here follows from the store by [`DataPlane::apply`], which is called after every change and once at the
+//! Everything here follows from the store by `DataPlane::apply`, which is called after every change and once at the
 //! start; what it keeps beside that are open connections and counters.
 
 mod body;
