@@ -1,5 +1,5 @@
 //! The deploy client: preflight, deploy, promote, roll back, observe. It speaks AWS APIs only; whether AWS or the
-//! embedded endpoint answers is decided by the address in [`clients`] and nowhere else.
+//! embedded endpoint answers is decided by the address in `clients` and nowhere else.
 
 mod bootstrap;
 mod build;
