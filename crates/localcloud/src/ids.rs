@@ -14,10 +14,7 @@ pub fn random() -> u64 {
 
 /// A random UUID (version 4).
 pub fn uuid() -> String {
-    let bits = (u128::from(random()) << 64) | u128::from(random());
-    let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// `length` random digits and lower-case letters.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::declaration::{Action, Declaration};
+use super::declaration::Declaration;
 use crate::clock::Timestamp;
 use crate::cloud::Cloud;
 use crate::store::Record;
@@ -142,9 +142,9 @@ pub(super) struct ActionError {
 }
 
 impl ActionRun {
-    fn new(action: &Action) -> Self {
+    fn new(name: String) -> Self {
         Self {
-            name: action.name.clone(),
+            name,
             id: new_id(),
             status: None,
             started: None,
@@ -161,21 +161,7 @@ impl ActionRun {
 
     /// Puts the action back to before its start, for another attempt.
     pub(super) fn reset(&mut self) {
-        let name = std::mem::take(&mut self.name);
-        *self = Self {
-            name,
-            id: new_id(),
-            status: None,
-            started: None,
-            updated: None,
-            summary: None,
-            token: None,
-            external_id: None,
-            external_summary: None,
-            error: None,
-            outputs: BTreeMap::new(),
-            updated_by: None,
-        };
+        *self = Self::new(std::mem::take(&mut self.name));
     }
 }
 
@@ -227,7 +213,7 @@ impl StageRun {
             name: stage.name.clone(),
             status: None,
             entered: None,
-            actions: stage.actions.iter().map(ActionRun::new).collect(),
+            actions: stage.actions.iter().map(|action| ActionRun::new(action.name.clone())).collect(),
         }
     }
 }
