@@ -55,6 +55,7 @@ impl Blob {
             media_type: media_type.to_owned(),
             digest: Digest::of(&bytes),
             size: bytes.len() as u64,
+            artifact_type: None,
             annotations: BTreeMap::new(),
         };
         Self { bytes, descriptor }
@@ -109,8 +110,11 @@ pub fn assemble(
     let manifest = Manifest {
         schema_version: 2,
         media_type: MANIFEST.to_owned(),
+        artifact_type: None,
         config: config.descriptor.clone(),
         layers: vec![layer.descriptor.clone()],
+        subject: None,
+        annotations: BTreeMap::new(),
     };
     let manifest = Blob::new(MANIFEST, serde_json::to_vec(&manifest).map_err(Error::Serialize)?);
     Ok(Image { manifest, blobs: vec![layer, config] })

@@ -13,6 +13,7 @@ use crate::elf;
 use crate::error::Error;
 use crate::git::{Commit, Source};
 use crate::layout;
+use crate::login::Login;
 use crate::progress::{Progress, Step};
 use crate::registry::{Options, Registry, Repository};
 use crate::settings::Settings;
@@ -110,8 +111,8 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
     progress(Step::Built { digest: image.digest(), size: image.size(), layout: &output });
 
     let repository = match place {
-        Some((repository, credentials)) => {
-            let registry = Registry::new(repository.clone(), credentials, Options::default(), progress)?;
+        Some((repository, login)) => {
+            let registry = Registry::new(repository.clone(), login, Options::default(), progress)?;
             registry.push(&image, &tags).await?;
             Some(repository)
         }
@@ -139,19 +140,16 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
 ///
 /// # Errors
 /// ECR cannot be asked, or configured credentials cannot be used.
-pub async fn locate(
-    destination: &Destination,
-    settings: &Settings,
-) -> Result<Option<(Repository, Option<Credentials>)>, Error> {
+pub async fn locate(destination: &Destination, settings: &Settings) -> Result<Option<(Repository, Login)>, Error> {
     match destination {
         Destination::Nowhere => Ok(None),
         Destination::Ecr(name) => {
-            let (repository, credentials) = ecr::resolve(name).await?;
-            Ok(Some((repository, Some(credentials))))
+            let (repository, session) = ecr::resolve(name).await?;
+            Ok(Some((repository, Login::Ecr(session))))
         }
         Destination::Registry(repository) => {
             let credentials = Credentials::find(repository.registry(), settings)?;
-            Ok(Some((repository.clone(), credentials)))
+            Ok(Some((repository.clone(), credentials.into())))
         }
     }
 }

@@ -31,6 +31,12 @@ impl Digest {
         &self.0["sha256:".len()..]
     }
 
+    /// The first twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+
     /// The whole text, `sha256:…`.
     #[must_use]
     pub fn as_str(&self) -> &str {

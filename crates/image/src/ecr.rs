@@ -1,6 +1,8 @@
 //! ECR: where the repository is, and a token for it. The SDK finds region, credentials and endpoint in the environment
 //! (`AWS_ENDPOINT_URL` among them), so nothing here knows which endpoint answers.
 
+use std::time::{Duration, SystemTime};
+
 use aws_config::BehaviorVersion;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
@@ -8,6 +10,7 @@ use aws_sdk_ecr::operation::describe_repositories::DescribeRepositoriesError;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::Mutex;
 
 use crate::credentials::Credentials;
 use crate::error::{Error, Kind, chain};
@@ -86,11 +89,41 @@ impl EcrError {
     }
 }
 
-/// Asks ECR for the repository's address and for credentials to push there.
+/// A password for ECR that is renewed before it expires: a push may take longer than what is left of a token's 12 hours.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    token: Mutex<Token>,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    credentials: Credentials,
+    renew_at: SystemTime,
+}
+
+/// What ECR documents for a token whose answer names no end.
+const VALIDITY: Duration = Duration::from_secs(12 * 60 * 60);
+
+impl Session {
+    /// The password, a new one if the last tenth of the old one's time has begun.
+    ///
+    /// # Errors
+    /// ECR refuses or cannot be reached.
+    pub async fn credentials(&self) -> Result<Credentials, EcrError> {
+        let mut token = self.token.lock().await;
+        if SystemTime::now() >= token.renew_at {
+            *token = fetch(&self.client).await?;
+        }
+        Ok(token.credentials.clone())
+    }
+}
+
+/// Asks ECR for the repository's address and for a password to push there.
 ///
 /// # Errors
 /// No region or credentials, no such repository, no answer.
-pub async fn resolve(name: &str) -> Result<(Repository, Credentials), Error> {
+pub async fn resolve(name: &str) -> Result<(Repository, Session), Error> {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     let Some(region) = config.region().map(ToString::to_string) else { return Err(EcrError::NoRegion.into()) };
@@ -105,16 +138,26 @@ pub async fn resolve(name: &str) -> Result<(Repository, Credentials), Error> {
     })?;
     let address = described.repositories().first().and_then(|repository| repository.repository_uri());
     let repository: Repository = address.ok_or(EcrError::Incomplete { operation, what: "a repositoryUri" })?.parse()?;
+    let token = fetch(&client).await?;
+    Ok((repository, Session { client, token: Mutex::new(token) }))
+}
 
+async fn fetch(client: &Client) -> Result<Token, EcrError> {
     let operation = "GetAuthorizationToken";
+    let asked = SystemTime::now();
     let answer = client.get_authorization_token().send().await.map_err(|error| explain(operation, &error))?;
-    let token = answer.authorization_data().first().and_then(|data| data.authorization_token());
-    let pair = token.and_then(|token| STANDARD.decode(token).ok()).and_then(|bytes| String::from_utf8(bytes).ok());
+    let data = answer.authorization_data().first().ok_or(EcrError::Incomplete { operation, what: "a token" })?;
+    let pair = data.authorization_token().and_then(|token| STANDARD.decode(token).ok());
+    let pair = pair.and_then(|bytes| String::from_utf8(bytes).ok());
     let (username, password) = pair
         .as_deref()
         .and_then(|text| text.split_once(':'))
         .ok_or(EcrError::Incomplete { operation, what: "a usable token" })?;
-    Ok((repository, Credentials { username: username.to_owned(), password: password.to_owned() }))
+    let expires = data.expires_at().and_then(|time| u64::try_from(time.secs()).ok());
+    let expires = expires.map_or(asked + VALIDITY, |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let lifetime = expires.duration_since(asked).unwrap_or_default();
+    let credentials = Credentials { username: username.to_owned(), password: password.to_owned() };
+    Ok(Token { credentials, renew_at: asked + lifetime.mul_f64(0.9) })
 }
 
 fn explain<E, R>(operation: &'static str, error: &SdkError<E, R>) -> EcrError

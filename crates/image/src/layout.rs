@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::assemble::{Blob, Image};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::oci::{Descriptor, INDEX, Index, LayoutVersion, Manifest, REF_NAME};
+use crate::oci::{Descriptor, Index, LayoutVersion, Manifest, REF_NAME};
 use crate::tag::Tag;
 
 /// Writes the layout, one index entry for each tag. An older layout at the same place is replaced as a whole.
@@ -51,7 +51,7 @@ fn fill(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error> {
             ..image.manifest.descriptor.clone()
         })
         .collect();
-    let index = Index { schema_version: 2, media_type: INDEX.to_owned(), manifests };
+    let index = Index::new(manifests);
     let version = LayoutVersion { image_layout_version: "1.0.0".to_owned() };
     for (name, content) in [("index.json", serde_json::to_vec(&index)), ("oci-layout", serde_json::to_vec(&version))] {
         let path = directory.join(name);

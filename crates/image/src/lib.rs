@@ -16,6 +16,7 @@ pub mod error;
 pub mod git;
 pub mod layer;
 pub mod layout;
+pub mod login;
 pub mod oci;
 pub mod progress;
 pub mod registry;

@@ -8,12 +8,16 @@ use crate::digest::Digest;
 
 /// Media type of an image manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of an image manifest as `docker push` writes it.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Media type of an image index.
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Media type of an image configuration.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of a gzip-compressed layer.
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Media type of the configuration of what is no image: the two bytes `{}`.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The annotation that names a manifest inside a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -27,34 +31,48 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
+    /// In a list of referrers: what kind of artifact the manifest is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// Names and notes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// An image manifest.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The manifest of an image, or of an artifact about one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// Always 2.
     pub schema_version: u32,
-    /// Always [`MANIFEST`].
+    /// [`MANIFEST`]; Docker's own type in what `docker push` wrote. OCI 1.0 did not ask for it.
+    #[serde(default)]
     pub media_type: String,
+    /// What kind of artifact it is; none for an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// The configuration.
     pub config: Descriptor,
     /// The layers, lowest first.
     pub layers: Vec<Descriptor>,
+    /// The image that an artifact is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+    /// Names and notes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
-/// A layout's `index.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A list of manifests: a layout's `index.json`, or what refers to an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
     /// Always 2.
     pub schema_version: u32,
-    /// Always [`INDEX`].
+    /// [`INDEX`]; OCI 1.0 did not ask for it.
+    #[serde(default)]
     pub media_type: String,
-    /// The images, one entry for each tag.
+    /// In a layout one entry for each tag.
     pub manifests: Vec<Descriptor>,
 }
 
@@ -64,6 +82,69 @@ pub struct Index {
 pub struct LayoutVersion {
     /// Always `1.0.0`.
     pub image_layout_version: String,
+}
+
+/// A document that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// Not JSON, or without what it must have.
+    #[error("it is not understood")]
+    Json(#[from] serde_json::Error),
+    /// Another version of the format.
+    #[error("its schemaVersion is {0}, not 2")]
+    Version(u32),
+    /// Something else.
+    #[error("it is of type `{0}`")]
+    Type(String),
+    /// More than any image has.
+    #[error("it lists {0} parts")]
+    TooMany(usize),
+}
+
+/// More parts than this are no image of anybody.
+const MOST_PARTS: usize = 1000;
+
+impl Manifest {
+    /// Reads the manifest of one image or artifact; a list of images is refused.
+    ///
+    /// # Errors
+    /// The bytes are something else.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        check(manifest.schema_version, &manifest.media_type, &["", MANIFEST, DOCKER_MANIFEST], manifest.layers.len())?;
+        Ok(manifest)
+    }
+}
+
+fn check(version: u32, media_type: &str, allowed: &[&str], parts: usize) -> Result<(), DocumentError> {
+    if version != 2 {
+        return Err(DocumentError::Version(version));
+    }
+    if !allowed.contains(&media_type) {
+        return Err(DocumentError::Type(media_type.to_owned()));
+    }
+    if parts > MOST_PARTS {
+        return Err(DocumentError::TooMany(parts));
+    }
+    Ok(())
+}
+
+impl Index {
+    /// Reads a list of manifests.
+    ///
+    /// # Errors
+    /// The bytes are something else.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
+        let index: Self = serde_json::from_slice(bytes)?;
+        check(index.schema_version, &index.media_type, &["", INDEX], index.manifests.len())?;
+        Ok(index)
+    }
+
+    /// An index of these manifests.
+    #[must_use]
+    pub fn new(manifests: Vec<Descriptor>) -> Self {
+        Self { schema_version: 2, media_type: INDEX.to_owned(), manifests }
+    }
 }
 
 /// An image configuration.

@@ -40,6 +40,36 @@ pub enum Step<'a> {
         /// Bytes.
         size: u64,
     },
+    /// The registry took the blob from another repository.
+    BlobMounted {
+        /// The blob.
+        digest: &'a Digest,
+    },
+    /// So much of a blob is on its way.
+    Sent {
+        /// The blob.
+        digest: &'a Digest,
+        /// Bytes that were handed to the connection or are acknowledged.
+        sent: u64,
+        /// Bytes altogether.
+        size: u64,
+    },
+    /// An upload goes on after a failure.
+    Resuming {
+        /// The blob.
+        digest: &'a Digest,
+        /// Bytes that the registry has.
+        offset: u64,
+    },
+    /// A blob is there, whole.
+    Uploaded {
+        /// The blob.
+        digest: &'a Digest,
+        /// Bytes.
+        size: u64,
+        /// How long that took.
+        time: Duration,
+    },
     /// The tag names the image already.
     TagPresent {
         /// The tag.

@@ -3,13 +3,20 @@
 mod authentication;
 mod client;
 mod error;
+mod pull;
 mod push;
+mod reference;
+mod referrers;
 mod repository;
 mod retry;
 mod transport;
+mod upload;
 
 pub use client::{Options, Registry};
 pub use error::RegistryError;
 pub use push::Pushed;
+pub use reference::{Reference, Version};
+pub use referrers::{Artifact, fallback_tag};
 pub use repository::Repository;
 pub use retry::RetryPolicy;
+pub use upload::Sent;

@@ -28,9 +28,11 @@ impl Terminal {
             Step::Built { digest, size, layout } => {
                 ("Built", format!("{digest} ({}) in {}", bytes(*size), layout.display()))
             }
-            Step::BlobPresent { digest } => ("Present", format!("blob {}", &digest.hex()[..12])),
-            Step::Uploading { digest, size } => {
-                ("Uploading", format!("blob {} ({})", &digest.hex()[..12], bytes(*size)))
+            Step::BlobPresent { digest } => ("Present", format!("blob {}", digest.short())),
+            Step::Uploading { digest, size } => ("Uploading", format!("blob {} ({})", digest.short(), bytes(*size))),
+            Step::BlobMounted { digest } => ("Mounted", format!("blob {}", digest.short())),
+            Step::Resuming { digest, offset } => {
+                ("Resuming", format!("blob {} after {}", digest.short(), bytes(*offset)))
             }
             Step::TagPresent { tag } => ("Present", format!("tag {tag}")),
             Step::Tagged { tag, moved_from: None } => ("Tagged", tag.to_string()),

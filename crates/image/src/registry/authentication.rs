@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::repository::is_loopback;
-use super::transport::{Answer, Outgoing};
+use super::transport::{Answer, LARGEST_ANSWER, Outgoing};
 use super::{RegistryError, Repository};
 use crate::credentials::Credentials;
 
@@ -66,23 +66,34 @@ fn secret(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// What a token is for.
+pub(super) struct Wanted<'a> {
+    pub(super) repository: &'a Repository,
+    /// A repository to take blobs from.
+    pub(super) mount_from: Option<&'a str>,
+    /// The scope that the challenge named.
+    pub(super) challenged: Option<&'a str>,
+}
+
 /// The request for a Bearer token.
 pub(super) fn token_request(
-    repository: &Repository,
+    wanted: &Wanted<'_>,
     realm: &str,
     service: Option<&str>,
-    scope: Option<&str>,
     credentials: Option<&Credentials>,
 ) -> Result<Outgoing, RegistryError> {
+    let repository = wanted.repository;
     let refuse = |reason: String| RegistryError::Challenge { registry: repository.registry().to_owned(), reason };
     let mut query = form_urlencoded::Serializer::new(String::new());
     if let Some(service) = service {
         query.append_pair("service", service);
     }
     // One scope for the whole push: the challenge of a HEAD names `pull` alone.
-    let wanted = format!("repository:{}:pull,push", repository.name());
-    query.append_pair("scope", &wanted);
-    if let Some(scope) = scope.filter(|scope| !scope.contains(repository.name())) {
+    query.append_pair("scope", &format!("repository:{}:pull,push", repository.name()));
+    if let Some(from) = wanted.mount_from {
+        query.append_pair("scope", &format!("repository:{from}:pull"));
+    }
+    if let Some(scope) = wanted.challenged.filter(|scope| !scope.contains(repository.name())) {
         query.append_pair("scope", scope);
     }
     let separator = if realm.contains('?') { '&' } else { '?' };
@@ -94,7 +105,7 @@ pub(super) fn token_request(
         return Err(refuse(format!("the realm `{realm}` would receive the password without TLS")));
     }
     let headers = credentials.and_then(basic).map(|value| (AUTHORIZATION, value)).into_iter().collect();
-    Ok(Outgoing { method: Method::GET, uri, headers, body: Bytes::new() })
+    Ok(Outgoing { method: Method::GET, uri, headers, body: Bytes::new(), largest_answer: LARGEST_ANSWER })
 }
 
 #[derive(Deserialize)]

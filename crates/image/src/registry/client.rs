@@ -3,36 +3,49 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use tokio::sync::Mutex;
 
-use super::authentication::{self, Challenge};
+use super::authentication::{self, Challenge, Wanted};
 use super::error::message;
 use super::repository::is_loopback;
-use super::transport::{Answer, Outgoing, Transport};
+use super::retry::asked_pause;
+use super::transport::{Answer, Broken, LARGEST_ANSWER, Outgoing, Transport};
 use super::{RegistryError, Repository, RetryPolicy};
 use crate::assemble::Blob;
-use crate::credentials::Credentials;
 use crate::digest::Digest;
-use crate::oci;
+use crate::login::Login;
 use crate::progress::{Progress, Step};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const REDIRECTS: usize = 5;
 
-/// How patient the client is.
-#[derive(Debug, Clone, Copy)]
+/// How the client works.
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Tries.
     pub retry: RetryPolicy,
-    /// The time one answer may take, beside the time its bytes need.
+    /// The longest time in which a connection may stand still.
     pub patience: Duration,
+    /// The bytes in one request of an upload: what a broken connection can cost at most where the registry keeps nothing of
+    /// a request that was cut off.
+    pub chunk: u64,
+    /// Blobs that are sent at the same time.
+    pub parallel: usize,
+    /// Another repository of the registry, which may have some of the blobs.
+    pub mount_from: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { retry: RetryPolicy::default(), patience: Duration::from_secs(60) }
+        Self {
+            retry: RetryPolicy::default(),
+            patience: Duration::from_secs(60),
+            chunk: 8 << 20,
+            parallel: 4,
+            mount_from: None,
+        }
     }
 }
 
@@ -40,10 +53,21 @@ impl Default for Options {
 pub struct Registry<'a> {
     pub(super) repository: Repository,
     pub(super) progress: Progress<'a>,
-    credentials: Option<Credentials>,
+    pub(super) options: Options,
+    login: Login,
     transport: Transport,
-    options: Options,
-    authorization: Mutex<Option<HeaderValue>>,
+    authorization: Mutex<Authorization>,
+}
+
+/// What the registry wants to see in every request.
+#[derive(Clone)]
+enum Authorization {
+    /// Not known yet: the first answer tells.
+    Unasked,
+    /// Name and password.
+    Basic,
+    /// The token that was fetched last.
+    Bearer(HeaderValue),
 }
 
 impl<'a> Registry<'a> {
@@ -53,7 +77,7 @@ impl<'a> Registry<'a> {
     /// TLS cannot be set up.
     pub fn new(
         repository: Repository,
-        credentials: Option<Credentials>,
+        login: impl Into<Login>,
         options: Options,
         progress: Progress<'a>,
     ) -> Result<Self, RegistryError> {
@@ -61,8 +85,16 @@ impl<'a> Registry<'a> {
             action: "any request".to_owned(),
             reason: error.to_string(),
         })?;
-        let authorization = Mutex::new(None);
-        Ok(Self { repository, progress, credentials, transport, options, authorization })
+        let login = login.into();
+        // ECR is known to ask for Basic: no need to be told.
+        let authorization = if matches!(login, Login::Ecr(_)) { Authorization::Basic } else { Authorization::Unasked };
+        Ok(Self { repository, progress, options, login, transport, authorization: Mutex::new(authorization) })
+    }
+
+    /// Where it works.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.repository
     }
 
     /// What a tag or digest names, if anything.
@@ -85,79 +117,27 @@ impl<'a> Registry<'a> {
         Ok((manifest.status == StatusCode::OK).then(|| Digest::of(&manifest.body)))
     }
 
-    /// A manifest by its digest, checked byte for byte.
-    pub(super) async fn manifest(&self, digest: &Digest) -> Result<Blob, RegistryError> {
-        let action = format!("the download of {digest}");
-        let answer = self.call(self.manifest_request(Method::GET, digest.as_str())?, &action).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            let repository = self.repository.to_string();
-            return Err(RegistryError::UnknownManifest { repository, digest: digest.clone() });
+    /// Puts a manifest under a tag or its digest.
+    ///
+    /// # Errors
+    /// The registry refuses, lies or cannot be reached.
+    pub async fn put_manifest(&self, reference: &str, manifest: &Blob) -> Result<(), RegistryError> {
+        let action = format!("the manifest `{reference}`");
+        let answer = self.send_manifest(reference, manifest).await?;
+        match answer.status {
+            StatusCode::CREATED => check_digest(&answer, manifest.digest(), action),
+            _ => Err(self.refused(action, &answer)),
         }
-        if answer.status != StatusCode::OK {
-            return Err(self.refused(action, &answer));
-        }
-        let media_type =
-            answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or(oci::MANIFEST);
-        let blob = Blob::new(media_type, answer.body.clone());
-        if blob.digest() != digest {
-            let ours = blob.digest().clone();
-            return Err(RegistryError::DigestMismatch { action, ours, theirs: digest.to_string() });
-        }
-        Ok(blob)
     }
 
-    /// Puts a manifest under a tag; the raw answer, because a refusal needs a closer look.
-    pub(super) async fn put_manifest(&self, tag: &str, manifest: &Blob) -> Result<Answer, RegistryError> {
-        let mut request = self.manifest_request(Method::PUT, tag)?;
+    /// The raw answer to a manifest, where a refusal needs a closer look.
+    pub(super) async fn send_manifest(&self, reference: &str, manifest: &Blob) -> Result<Answer, RegistryError> {
+        let mut request = self.manifest_request(Method::PUT, reference)?;
         let media_type = HeaderValue::from_str(&manifest.descriptor.media_type)
             .map_err(|error| protocol("a manifest upload", error))?;
         request.headers = vec![(CONTENT_TYPE, media_type)];
         request.body = manifest.bytes.clone();
-        self.call(request, &format!("the tag `{tag}`")).await
-    }
-
-    /// Uploads a blob unless it is there; true if it was sent.
-    pub(super) async fn ensure_blob(&self, blob: &Blob) -> Result<bool, RegistryError> {
-        let digest = blob.digest();
-        let short = &digest.hex()[..12];
-        let action = format!("the look-up of blob {short}");
-        let head = self.request(Method::HEAD, &format!("blobs/{digest}"))?;
-        let answer = self.call(head, &action).await?;
-        match answer.status {
-            StatusCode::OK => {
-                (self.progress)(Step::BlobPresent { digest });
-                return Ok(false);
-            }
-            StatusCode::NOT_FOUND => {}
-            _ => return Err(self.refused(action, &answer)),
-        }
-        (self.progress)(Step::Uploading { digest, size: blob.descriptor.size });
-        let action = format!("the upload of blob {short}");
-        let mut attempt = 1;
-        loop {
-            let begun = self.call(self.request(Method::POST, "blobs/uploads/")?, &action).await?;
-            if begun.status != StatusCode::ACCEPTED {
-                return Err(self.refused(action, &begun));
-            }
-            let put = self.upload_request(&begun, blob, &action)?;
-            // One try here: a broken upload is begun anew, its session may be gone.
-            let result = self.call_with(put, &action, 1).await;
-            let reason = match &result {
-                Ok(answer) if answer.status == StatusCode::CREATED => {
-                    return check_digest(answer, digest, action).map(|()| true);
-                }
-                Ok(answer) if answer.status == StatusCode::NOT_FOUND => message(&answer.body),
-                Err(RegistryError::Unreachable { reason, .. }) => reason.clone(),
-                Ok(answer) if is_transient(answer.status) => answer.status.to_string(),
-                Ok(answer) => return Err(self.refused(action, answer)),
-                Err(_) => return result.map(|_| false),
-            };
-            if attempt >= self.options.retry.attempts {
-                return result.and_then(|answer| Err(self.refused(action, &answer)));
-            }
-            self.pause(attempt, &reason, result.ok().as_ref()).await;
-            attempt += 1;
-        }
+        self.call(request, &format!("the manifest `{reference}`")).await
     }
 
     /// An error for an answer that no caller expects.
@@ -172,13 +152,13 @@ impl<'a> Registry<'a> {
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<Outgoing, RegistryError> {
+    pub(super) fn request(&self, method: Method, path: &str) -> Result<Outgoing, RegistryError> {
         let text = format!("{}/v2/{}/{path}", self.repository.base(), self.repository.name());
         let uri = text.parse().map_err(|_| RegistryError::Repository(self.repository.to_string()))?;
-        Ok(Outgoing { method, uri, headers: Vec::new(), body: Bytes::new() })
+        Ok(Outgoing { method, uri, headers: Vec::new(), body: Bytes::new(), largest_answer: LARGEST_ANSWER })
     }
 
-    fn manifest_request(&self, method: Method, reference: &str) -> Result<Outgoing, RegistryError> {
+    pub(super) fn manifest_request(&self, method: Method, reference: &str) -> Result<Outgoing, RegistryError> {
         let mut request = self.request(method, &format!("manifests/{reference}"))?;
         let types = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
                      application/vnd.docker.distribution.manifest.v2+json, \
@@ -187,69 +167,95 @@ impl<'a> Registry<'a> {
         Ok(request)
     }
 
-    fn upload_request(&self, begun: &Answer, blob: &Blob, action: &str) -> Result<Outgoing, RegistryError> {
-        let location = begun.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.ok_or_else(|| protocol(action, "no Location for the upload"))?;
-        let separator = if location.contains('?') { '&' } else { '?' };
-        let target = format!("{location}{separator}digest={}", blob.digest());
-        let base = self.repository.base().parse().map_err(|error| protocol(action, error))?;
-        let uri = resolve(&base, &target).ok_or_else(|| protocol(action, "its Location is not a safe address"))?;
-        let content = HeaderValue::from_static("application/octet-stream");
-        Ok(Outgoing { method: Method::PUT, uri, headers: vec![(CONTENT_TYPE, content)], body: blob.bytes.clone() })
+    pub(super) fn base(&self, action: &str) -> Result<Uri, RegistryError> {
+        self.repository.base().parse().map_err(|error| protocol(action, error))
     }
 
-    async fn call(&self, request: Outgoing, action: &str) -> Result<Answer, RegistryError> {
-        self.call_with(request, action, self.options.retry.attempts).await
-    }
-
-    /// Sends a request: authenticates when asked to, follows redirects of reads, tries again what may pass.
-    async fn call_with(&self, mut request: Outgoing, action: &str, attempts: u32) -> Result<Answer, RegistryError> {
-        let (mut attempt, mut redirects, mut authenticated) = (1, 0, false);
+    /// Sends a request, and again what may pass.
+    pub(super) async fn call(&self, request: Outgoing, action: &str) -> Result<Answer, RegistryError> {
+        let mut attempt = 1;
         loop {
-            let home = self.is_home(&request.uri);
-            // The password goes to the registry itself only, wherever it redirects.
-            let authorization = if home { self.authorization.lock().await.clone() } else { None };
-            let result = self.transport.send(&request, authorization.as_ref()).await;
-            let reason = match &result {
-                Err(reason) => reason.clone(),
-                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && home => {
-                    if authenticated {
-                        return Err(authentication::rejected(
-                            self.repository.registry().to_owned(),
-                            self.credentials.as_ref(),
-                        ));
-                    }
-                    self.authenticate(answer).await?;
-                    authenticated = true;
-                    continue;
-                }
-                Ok(answer) if is_transient(answer.status) => format!("{action}: {}", answer.status),
-                Ok(answer) if answer.status.is_redirection() && is_read(&request.method) && redirects < REDIRECTS => {
-                    let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-                    let target = location.and_then(|location| resolve(&request.uri, location));
-                    request.uri = target.ok_or_else(|| protocol(action, "a redirect to no safe address"))?;
-                    redirects += 1;
-                    continue;
-                }
-                Ok(_) => String::new(),
+            let (reason, answer) = match self.exchange(&request, action, &|_| {}).await? {
+                Ok(answer) if is_transient(answer.status) => (format!("{action}: {}", answer.status), Some(answer)),
+                Ok(answer) => return Ok(answer),
+                Err(Broken::Connection(reason)) => (reason, None),
+                Err(Broken::TooLarge(reason)) => return Err(protocol(action, reason)),
             };
-            if reason.is_empty() || attempt >= attempts {
-                return result.map_err(|reason| RegistryError::Unreachable { action: action.to_owned(), reason });
-            }
-            self.pause(attempt, &reason, result.ok().as_ref()).await;
+            self.pause_or_give_up(attempt, action, reason, answer.as_ref()).await?;
             attempt += 1;
         }
     }
 
-    async fn pause(&self, attempt: u32, reason: &str, answer: Option<&Answer>) {
-        let asked = answer
-            .and_then(|answer| answer.headers.get(RETRY_AFTER))
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs);
+    /// One request: authenticates when asked to, and follows redirects of reads.
+    pub(super) async fn exchange(
+        &self,
+        request: &Outgoing,
+        action: &str,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<Result<Answer, Broken>, RegistryError> {
+        let mut request = request.clone();
+        let (mut redirects, mut authenticated) = (0, false);
+        loop {
+            let home = self.is_home(&request.uri);
+            // The password goes to the registry itself only, wherever it redirects.
+            let authorization = if home { self.authorization().await? } else { None };
+            let answer = match self.transport.send(&request, authorization.as_ref(), sent).await {
+                Ok(answer) => answer,
+                Err(broken) => return Ok(Err(broken)),
+            };
+            if answer.status == StatusCode::UNAUTHORIZED && home {
+                if authenticated {
+                    return Err(self.rejected().await?);
+                }
+                self.authenticate(&answer).await?;
+                authenticated = true;
+            } else if answer.status.is_redirection() && is_read(&request.method) && redirects < REDIRECTS {
+                let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+                let target = location.and_then(|location| resolve(&request.uri, location));
+                request.uri = target.ok_or_else(|| protocol(action, "a redirect to no safe address"))?;
+                redirects += 1;
+            } else {
+                return Ok(Ok(answer));
+            }
+        }
+    }
+
+    /// Waits before another try; or turns the failure into the error that it is, after the last one.
+    pub(super) async fn pause_or_give_up(
+        &self,
+        attempt: u32,
+        action: &str,
+        reason: String,
+        answer: Option<&Answer>,
+    ) -> Result<(), RegistryError> {
+        let asked = answer.and_then(|answer| asked_pause(&answer.headers));
         let pause = self.options.retry.pause(attempt, asked);
-        (self.progress)(Step::Retrying { reason, pause });
-        tokio::time::sleep(pause).await;
+        match pause.filter(|_| attempt < self.options.retry.attempts) {
+            Some(pause) => {
+                (self.progress)(Step::Retrying { reason: &reason, pause });
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+            None => Err(match answer {
+                Some(answer) => self.refused(action.to_owned(), answer),
+                None => RegistryError::Unreachable { action: action.to_owned(), reason },
+            }),
+        }
+    }
+
+    /// The header for the registry itself. A password may have been renewed meanwhile.
+    async fn authorization(&self) -> Result<Option<HeaderValue>, RegistryError> {
+        let authorization = self.authorization.lock().await.clone();
+        Ok(match authorization {
+            Authorization::Unasked => None,
+            Authorization::Basic => self.login.credentials().await?.as_ref().and_then(authentication::basic),
+            Authorization::Bearer(token) => Some(token),
+        })
+    }
+
+    async fn rejected(&self) -> Result<RegistryError, RegistryError> {
+        let registry = self.repository.registry().to_owned();
+        Ok(authentication::rejected(registry, self.login.credentials().await?.as_ref()))
     }
 
     async fn authenticate(&self, answer: &Answer) -> Result<(), RegistryError> {
@@ -258,45 +264,43 @@ impl<'a> Registry<'a> {
             let reason = "neither Basic nor Bearer is offered".to_owned();
             return Err(RegistryError::Challenge { registry, reason });
         };
-        let credentials = self.credentials.as_ref();
-        let header = match challenge {
+        let credentials = self.login.credentials().await?;
+        let authorization = match challenge {
             Challenge::Basic => {
                 let known = credentials.ok_or(RegistryError::NoCredentials { registry: registry.clone() })?;
-                authentication::basic(known).ok_or(RegistryError::Challenge {
-                    registry,
-                    reason: "the password cannot be sent in a header".to_owned(),
-                })?
+                if authentication::basic(&known).is_none() {
+                    let reason = "the password cannot be sent in a header".to_owned();
+                    return Err(RegistryError::Challenge { registry, reason });
+                }
+                Authorization::Basic
             }
             Challenge::Bearer { realm, service, scope } => {
-                let request = authentication::token_request(
-                    &self.repository,
-                    &realm,
-                    service.as_deref(),
-                    scope.as_deref(),
-                    credentials,
-                )?;
+                let wanted = Wanted {
+                    repository: &self.repository,
+                    mount_from: self.options.mount_from.as_deref(),
+                    challenged: scope.as_deref(),
+                };
+                let request = authentication::token_request(&wanted, &realm, service.as_deref(), credentials.as_ref())?;
                 let answer = self.token(&request).await?;
-                authentication::read_token(&answer, &self.repository, credentials)?
+                let token = authentication::read_token(&answer, &self.repository, credentials.as_ref())?;
+                Authorization::Bearer(token)
             }
         };
-        *self.authorization.lock().await = Some(header);
+        *self.authorization.lock().await = authorization;
         Ok(())
     }
 
     async fn token(&self, request: &Outgoing) -> Result<Answer, RegistryError> {
+        let action = "a token";
         let mut attempt = 1;
         loop {
-            let result = self.transport.send(request, None).await;
-            let reason = match &result {
-                Ok(answer) if !is_transient(answer.status) => String::new(),
-                Ok(answer) => format!("the token request: {}", answer.status),
-                Err(reason) => reason.clone(),
+            let (reason, answer) = match self.transport.send(request, None, &|_| {}).await {
+                Ok(answer) if is_transient(answer.status) => (format!("{action}: {}", answer.status), Some(answer)),
+                Ok(answer) => return Ok(answer),
+                Err(Broken::Connection(reason)) => (reason, None),
+                Err(Broken::TooLarge(reason)) => return Err(protocol(action, reason)),
             };
-            if reason.is_empty() || attempt >= self.options.retry.attempts {
-                let action = "a token".to_owned();
-                return result.map_err(|reason| RegistryError::Unreachable { action, reason });
-            }
-            self.pause(attempt, &reason, result.ok().as_ref()).await;
+            self.pause_or_give_up(attempt, action, reason, answer.as_ref()).await?;
             attempt += 1;
         }
     }
@@ -317,7 +321,7 @@ pub(super) fn check_digest(answer: &Answer, ours: &Digest, action: String) -> Re
     }
 }
 
-fn protocol(action: &str, reason: impl ToString) -> RegistryError {
+pub(super) fn protocol(action: &str, reason: impl ToString) -> RegistryError {
     RegistryError::Protocol { action: action.to_owned(), reason: reason.to_string() }
 }
 
@@ -325,7 +329,7 @@ fn is_read(method: &Method) -> bool {
     *method == Method::GET || *method == Method::HEAD
 }
 
-fn is_transient(status: StatusCode) -> bool {
+pub(super) fn is_transient(status: StatusCode) -> bool {
     // 501 and 505 say that the registry cannot do it at all.
     status == StatusCode::TOO_MANY_REQUESTS
         || (status.is_server_error()
@@ -334,7 +338,7 @@ fn is_transient(status: StatusCode) -> bool {
 }
 
 /// A Location relative to the address that named it; none that would leave TLS for plain HTTP on another machine.
-fn resolve(base: &Uri, location: &str) -> Option<Uri> {
+pub(super) fn resolve(base: &Uri, location: &str) -> Option<Uri> {
     let absolute = location.starts_with("http://") || location.starts_with("https://");
     let uri: Uri = if absolute {
         location.parse().ok()?

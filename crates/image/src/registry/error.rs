@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::digest::Digest;
+use crate::ecr::EcrError;
 use crate::error::Kind;
 use crate::tag::Tag;
 
@@ -13,6 +14,22 @@ pub enum RegistryError {
     /// Not a repository's name.
     #[error("`{0}` is not a repository: it must be HOST[:PORT]/NAME, the name in lower case")]
     Repository(String),
+    /// Not an image's address.
+    #[error(
+        "`{0}` is not an image: it must be HOST[:PORT]/NAME@sha256:… or HOST[:PORT]/NAME:TAG, the tag not `latest`"
+    )]
+    Reference(String),
+    /// The tag names nothing.
+    #[error("`{repository}` has no tag `{tag}`")]
+    UnknownTag {
+        /// The repository.
+        repository: String,
+        /// The tag.
+        tag: String,
+    },
+    /// ECR gave no password.
+    #[error(transparent)]
+    Ecr(#[from] EcrError),
     /// No connection, or one that broke, after every try.
     #[error("cannot reach the registry for {action}: {reason}")]
     Unreachable {
@@ -89,6 +106,16 @@ pub enum RegistryError {
         /// What it says.
         theirs: String,
     },
+    /// What arrived is not what was asked for.
+    #[error("{action} gave {received} instead of {expected}")]
+    Corrupted {
+        /// What was tried.
+        action: String,
+        /// What was asked for.
+        expected: Digest,
+        /// What came.
+        received: Digest,
+    },
     /// Any other refusal.
     #[error("the registry answered {action} with {status}: {message}")]
     Unexpected {
@@ -115,6 +142,9 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Repository(_) => "for example `registry.example.com/smartassist/chatbot` or `127.0.0.1:5000/chatbot`",
+            Self::Reference(_) => "give the digest that `image build` printed, as in `127.0.0.1:5000/chatbot@sha256:…`",
+            Self::UnknownTag { .. } => "check the tag, or push the image first",
+            Self::Ecr(error) => return Some(error.hint()),
             Self::Unreachable { .. } => {
                 "check the host's name and port and the network; a registry that is not on this machine must speak HTTPS \
                  with a certificate this machine trusts"
@@ -135,7 +165,7 @@ impl RegistryError {
             Self::TagConflict { .. } => {
                 "tags do not move: commit a change and build again, or deploy the image by its digest"
             }
-            Self::DigestMismatch { .. } => {
+            Self::DigestMismatch { .. } | Self::Corrupted { .. } => {
                 "do not use this image; check the registry and whatever is between it and here"
             }
             Self::Unexpected { .. } | Self::Protocol { .. } => "look into the registry's own log",
@@ -148,13 +178,17 @@ impl RegistryError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Unreachable { .. } => Kind::Unreachable,
+            Self::Ecr(error) => error.kind(),
             Self::Repository(_)
+            | Self::Reference(_)
             | Self::NoCredentials { .. }
             | Self::WrongCredentials { .. }
             | Self::Challenge { .. }
             | Self::UnknownRepository { .. } => Kind::Configuration,
             Self::Denied { .. }
             | Self::UnknownManifest { .. }
+            | Self::UnknownTag { .. }
+            | Self::Corrupted { .. }
             | Self::TagConflict { .. }
             | Self::DigestMismatch { .. }
             | Self::Unexpected { .. }

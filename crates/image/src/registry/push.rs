@@ -1,10 +1,11 @@
 //! Pushing: blobs that are missing, then the manifest under each tag.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::StatusCode;
 
 use super::client::check_digest;
 use super::error::message;
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, Sent};
 use crate::assemble::{Blob, Image};
 use crate::digest::Digest;
 use crate::progress::Step;
@@ -15,6 +16,8 @@ use crate::tag::Tag;
 pub struct Pushed {
     /// Blobs that were sent.
     pub uploaded: usize,
+    /// Blobs that the registry took from another repository.
+    pub mounted: usize,
     /// Tags that were set; the others named the image already.
     pub tagged: usize,
 }
@@ -36,8 +39,14 @@ impl Registry<'_> {
         }
         // A tag that names the image is proof that all of its blobs are there.
         if missing.len() == tags.len() {
-            for blob in &image.blobs {
-                pushed.uploaded += usize::from(self.ensure_blob(blob).await?);
+            let mut uploads =
+                stream::iter(&image.blobs).map(|blob| self.put_blob(blob)).buffer_unordered(self.options.parallel);
+            while let Some(sent) = uploads.try_next().await? {
+                match sent {
+                    Sent::Present => {}
+                    Sent::Mounted => pushed.mounted += 1,
+                    Sent::Uploaded => pushed.uploaded += 1,
+                }
             }
         }
         for (tag, existing) in missing {
@@ -57,13 +66,13 @@ impl Registry<'_> {
             (self.progress)(Step::TagPresent { tag });
             return Ok(());
         }
-        let manifest = self.manifest(digest).await?;
+        let manifest = self.get_manifest(digest).await?;
         self.set_tag(tag, &manifest, existing.as_ref()).await
     }
 
     async fn set_tag(&self, tag: &Tag, manifest: &Blob, existing: Option<&Digest>) -> Result<(), RegistryError> {
         let ours = manifest.digest();
-        let answer = self.put_manifest(tag.as_str(), manifest).await?;
+        let answer = self.send_manifest(tag.as_str(), manifest).await?;
         if answer.status == StatusCode::CREATED {
             check_digest(&answer, ours, format!("the tag `{tag}`"))?;
             (self.progress)(Step::Tagged { tag, moved_from: existing });

@@ -77,9 +77,9 @@ async fn docker_registry_takes_the_image_and_skopeo_reads_it() {
     let error = client(&repository, "wrong").push(&image, &tags).await.expect_err("a wrong password");
     assert!(matches!(error, RegistryError::WrongCredentials { .. }), "{error}");
     let pushed = client(&repository, "secret").push(&image, &tags).await.expect("pushed");
-    assert_eq!(pushed, Pushed { uploaded: 2, tagged: 2 });
+    assert_eq!(pushed, Pushed { uploaded: 2, mounted: 0, tagged: 2 });
     let again = client(&repository, "secret").push(&image, &tags).await.expect("pushed again");
-    assert_eq!(again, Pushed { uploaded: 0, tagged: 0 });
+    assert_eq!(again, Pushed { uploaded: 0, mounted: 0, tagged: 0 });
     let prod: Tag = "prod-0123456".parse().expect("a tag");
     client(&repository, "secret").add_tag(image.digest(), &prod).await.expect("tagged");
 

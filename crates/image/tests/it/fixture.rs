@@ -39,7 +39,12 @@ pub(crate) fn quiet(_: Step<'_>) {}
 
 /// Retries as usual, without the waiting.
 pub(crate) fn impatient() -> Options {
-    let retry = RetryPolicy { attempts: 4, base: Duration::from_millis(1), cap: Duration::from_millis(5) };
+    let retry = RetryPolicy {
+        attempts: 4,
+        base: Duration::from_millis(1),
+        cap: Duration::from_millis(5),
+        longest_wait: Duration::from_secs(2),
+    };
     Options { retry, ..Options::default() }
 }
 

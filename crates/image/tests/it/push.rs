@@ -33,7 +33,7 @@ async fn a_push_sends_what_is_missing_and_the_second_one_nothing() {
     let image = image(b"content");
     let names = tags(&["0123456", "staging-0123456"]);
     let pushed = client(fake.repository(), None).push(&image, &names).await.expect("pushed");
-    assert_eq!(pushed, Pushed { uploaded: 2, tagged: 2 });
+    assert_eq!(pushed, Pushed { uploaded: 2, mounted: 0, tagged: 2 });
     {
         let state = fake.state();
         assert_eq!(state.manifests["staging-0123456"], image.manifest.bytes);
@@ -44,7 +44,7 @@ async fn a_push_sends_what_is_missing_and_the_second_one_nothing() {
     }
     fake.state().log.clear();
     let pushed = client(fake.repository(), None).push(&image, &names).await.expect("pushed again");
-    assert_eq!(pushed, Pushed { uploaded: 0, tagged: 0 });
+    assert_eq!(pushed, Pushed { uploaded: 0, mounted: 0, tagged: 0 });
     assert_eq!(fake.state().log.len(), 2, "one look at each tag");
 }
 
