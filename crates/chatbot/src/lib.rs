@@ -9,6 +9,8 @@
 //! [`router`] (the route table), [`server`] (sockets, drain). Only [`config`] reads variables.
 
 pub mod app;
+#[cfg(any(feature = "bedrock", feature = "dynamodb"))]
+pub mod aws;
 pub mod config;
 pub mod conversation;
 pub mod drain;
@@ -17,6 +19,7 @@ pub mod healthcheck;
 pub mod knowledge;
 pub mod logging;
 pub mod metrics;
+pub mod model;
 pub mod observe;
 pub mod problem;
 pub mod retrieval;

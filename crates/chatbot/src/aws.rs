@@ -1,0 +1,51 @@
+//! The one place that builds an AWS SDK configuration, for the features `bedrock` and `dynamodb`.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use tokio::sync::OnceCell;
+
+/// How long a connection may take to open.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where AWS is, and the configuration that is loaded when something first needs it.
+///
+/// Credentials come from where the SDK finds them: the task's role on ECS, variables elsewhere.
+#[derive(Debug)]
+pub struct Aws {
+    region: String,
+    endpoint: Option<String>,
+    loaded: OnceCell<SdkConfig>,
+}
+
+impl Aws {
+    /// AWS in a region, or what answers at `endpoint` in its place.
+    pub fn new(region: impl Into<String>, endpoint: Option<String>) -> Self {
+        Self { region: region.into(), endpoint, loaded: OnceCell::new() }
+    }
+
+    /// The configuration; every client shares its credentials and connections.
+    pub(crate) async fn config(&self) -> &SdkConfig {
+        self.loaded.get_or_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> SdkConfig {
+        let http =
+            aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http)
+            .region(Region::new(self.region.clone()))
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_PATIENCE).build())
+            // Who calls decides: a retry must fit a budget, and a model may think longer than a download may stall.
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(endpoint) = &self.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        loader.load().await
+    }
+}
