@@ -37,6 +37,9 @@ enum Command {
         /// How many times faster than on AWS model waits pass (canary minutes, bake, health-check intervals): 1 to 1000.
         #[arg(long, value_name = "N", value_parser = time_scale)]
         time_scale: Option<f64>,
+        /// What runs tasks: a Docker engine if one answers (auto), processes that unpack the image, or containers.
+        #[arg(long, value_name = "RUNTIME", value_parser = ["auto", "process", "docker"])]
+        runtime: Option<String>,
     },
     /// Stop the endpoint and its tasks; the state stays.
     Down,
@@ -83,9 +86,10 @@ fn same(one: &Path, other: &Path) -> bool {
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     let endpoint = endpoint(workspace)?;
-    match arguments.command {
-        Command::Up { time_scale } => {
-            let status = start::up(workspace, &endpoint, time_scale)?;
+    match &arguments.command {
+        Command::Up { time_scale, runtime } => {
+            let asked = start::Options { time_scale: *time_scale, runtime: runtime.as_deref() };
+            let status = start::up(workspace, &endpoint, asked)?;
             print(arguments.json, &status.document, &human(&status))?;
         }
         Command::Down => {
@@ -102,6 +106,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         },
         Command::Reset => {
             let stopped = stop::down(workspace, &endpoint)?;
+            stop::remove_volumes(&data_directory(workspace))?;
             let directory = data_directory(workspace);
             let removed = stop::remove(&directory)?;
             let text = match removed {
@@ -126,7 +131,7 @@ fn time_scale(text: &str) -> Result<f64, String> {
 fn human(status: &Status) -> String {
     let of = |name: &str| status.document[name].as_str().unwrap_or("?").to_owned();
     let mut text = format!("endpoint    {}\ntime scale  {}\n", of("endpoint"), status.time_scale());
-    text += &format!("region      {}\nstate       {}", of("region"), of("data_dir"));
+    text += &format!("runtime     {}\nregion      {}\nstate       {}", of("runtime"), of("region"), of("data_dir"));
     text
 }
 

@@ -13,6 +13,7 @@ use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::dataplane::DataPlane;
 use crate::error::ApiError;
+use crate::runtime::Runtime;
 use crate::services::{self, Service};
 use crate::store::{OpenError, Store};
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub sources: BTreeMap<String, PathBuf>,
     /// Environment of every build beside what CodeBuild itself sets: what the build image would carry.
     pub build_env: Vec<(String, String)>,
+    /// What runs the tasks.
+    pub runtime: Runtime,
     /// The `localcloud` binary, which also is the task shim. Absent in tests that start no task.
     pub shim: Option<PathBuf>,
 }

@@ -131,6 +131,7 @@ fn status(cloud: &Cloud) -> Response<Body> {
         "region": cloud.region(),
         "account": crate::cloud::ACCOUNT,
         "data_dir": cloud.data_dir(),
+        "runtime": cloud.settings().runtime.name(),
     });
     let mut response = Response::new(full(document.to_string()));
     response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));

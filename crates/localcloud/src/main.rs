@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use localcloud::clock::Clock;
+use localcloud::runtime::{Runtime, docker};
 use localcloud::{Cloud, Settings, engine, http};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +36,9 @@ enum Command {
         /// Seconds to wait for the tasks' ends; each is killed at the end of its own stop timeout.
         #[arg(long, default_value_t = 130)]
         patience: u64,
+        /// Also remove what the tasks kept in volumes of a Docker engine; the folder holds the other volumes.
+        #[arg(long)]
+        remove_volumes: bool,
     },
     /// Run one task to its end; started by the endpoint.
     #[command(hide = true)]
@@ -58,12 +62,40 @@ struct Serve {
     /// The region to play.
     #[arg(long, default_value = "ap-northeast-1")]
     region: String,
+    /// What runs tasks.
+    #[arg(long, value_enum, default_value_t = RuntimeChoice::Auto)]
+    runtime: RuntimeChoice,
+    /// The Docker engine's address.
+    #[arg(long, env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
+    docker: String,
     /// A local git checkout behind a repository id, as `owner/name=PATH`.
     #[arg(long = "source", value_parser = key_value)]
     sources: Vec<(String, String)>,
     /// A variable for every build's environment, as `KEY=VALUE`.
     #[arg(long = "build-env", value_parser = key_value)]
     build_env: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RuntimeChoice {
+    /// A Docker engine if one answers, otherwise processes.
+    Auto,
+    /// Processes that unpack the pushed image.
+    Process,
+    /// Containers; refused when no engine answers.
+    Docker,
+}
+
+/// Decides what runs tasks.
+async fn runtime(choice: RuntimeChoice, engine: String) -> anyhow::Result<Runtime> {
+    match choice {
+        RuntimeChoice::Process => Ok(Runtime::Process),
+        RuntimeChoice::Auto | RuntimeChoice::Docker if docker::answers(&engine).await => Ok(Runtime::Docker(engine)),
+        RuntimeChoice::Auto => Ok(Runtime::Process),
+        RuntimeChoice::Docker => {
+            bail!("no Docker engine answers on {engine}\nhint: start it, set DOCKER_HOST, or choose --runtime process")
+        }
+    }
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {
@@ -87,12 +119,19 @@ fn main() -> anyhow::Result<()> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(localcloud::runtime::shim::run(&folder))?)
         }
-        Command::StopTasks { data_dir, patience } => {
+        Command::StopTasks { data_dir, patience, remove_volumes } => {
             let tasks = data_dir.join("tasks");
-            let (stopped, left) = localcloud::runtime::stop_all(&tasks, Duration::from_secs(patience))
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (stopped, left) = tokio
+                .block_on(localcloud::runtime::stop_all(&tasks, Duration::from_secs(patience)))
                 .with_context(|| format!("cannot read {}", tasks.display()))?;
             if left > 0 {
                 bail!("{left} of {stopped} tasks still run\nhint: wait for their stop timeout and try again");
+            }
+            if remove_volumes {
+                tokio
+                    .block_on(docker::remove_volumes(&data_dir))
+                    .context("volumes stay\nhint: start the Docker engine and try again")?;
             }
             println!("{}", serde_json::json!({ "schema": 1, "stopped": stopped }));
             Ok(())
@@ -122,10 +161,12 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
         region: serve.region,
         sources: serve.sources.into_iter().map(|(name, path)| (name, path.into())).collect::<BTreeMap<_, _>>(),
         build_env: serve.build_env,
+        runtime: runtime(serve.runtime, serve.docker).await?,
         shim: Some(std::env::current_exe()?),
     };
     let cloud = Cloud::open(settings, Clock::system(serve.time_scale))?;
-    tracing::info!(endpoint = cloud.endpoint(), time_scale = serve.time_scale, "the endpoint serves");
+    let runtime = cloud.settings().runtime.name();
+    tracing::info!(endpoint = cloud.endpoint(), time_scale = serve.time_scale, runtime, "the endpoint serves");
 
     // The listeners are bound by now, so whoever reads the URL finds them serving.
     let reconcilers = engine::start(&cloud);

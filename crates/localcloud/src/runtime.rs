@@ -1,11 +1,15 @@
-//! Task runtime: containers as processes that run the pushed image's own files under a shim each.
+//! Task runtime: a task is a process of the pushed image's own files, or a container of a Docker engine. Either way it runs
+//! under a shim of its own, and the endpoint knows it only through the files of the task's folder.
 //!
-//! What it isolates: memory and CPU by cgroup (or a watchdog), the environment, the working folder, and the address, which is
-//! a loopback address of the task's own. What it does not: the file system and the network are the machine's. Paths below a
-//! mount point of the task definition are translated to the volume's folder in environment values.
+//! What a process isolates: memory and CPU by cgroup (or a watchdog), the environment, the working folder, and the address,
+//! which is a loopback address of the task's own. What it does not: the file system and the network are the machine's. Paths
+//! below a mount point of the task definition are translated to the volume's folder in environment values. A container
+//! isolates what Docker isolates; its port is published on 127.0.0.1.
 
+pub mod docker;
 pub mod health;
 pub mod limits;
+mod process;
 pub mod shim;
 pub mod unpack;
 
@@ -20,9 +24,9 @@ use serde::{Deserialize, Serialize};
 /// What the shim is to run, written to `spec.json` in the task's folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
-    /// The program on this machine and its arguments.
-    pub command: Vec<String>,
-    /// The whole environment.
+    /// What to run.
+    pub program: Program,
+    /// The whole environment; a container adds its image's own below it.
     pub environment: Vec<(String, String)>,
     /// Hard memory limit in bytes.
     pub memory_bytes: u64,
@@ -30,11 +34,39 @@ pub struct Spec {
     pub cpu_units: u64,
     /// Seconds between SIGTERM and SIGKILL when the task is stopped. Real time: it concerns a real process.
     pub stop_timeout_seconds: u64,
-    /// Name for the cgroup; unique on the machine.
-    pub cgroup: String,
+    /// Name for the cgroup or the container; unique on the machine.
+    pub name: String,
     /// The container's health check, if it has one.
     #[serde(default)]
     pub health_check: Option<health::HealthCheck>,
+}
+
+/// What runs an endpoint's tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runtime {
+    /// Processes that unpack the pushed image.
+    Process,
+    /// Containers of the Docker engine at this address.
+    Docker(String),
+}
+
+impl Runtime {
+    /// The name in the endpoint's status.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Docker(_) => "docker",
+        }
+    }
+}
+
+/// What a task runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Program {
+    /// A program on this machine and its arguments.
+    Process(Vec<String>),
+    /// A container.
+    Docker(docker::Container),
 }
 
 /// A process, told apart from a later one that got the same number.
@@ -160,17 +192,23 @@ impl TaskFolder {
         read::<Option<health::Verdict>>(&self.0.join("health.json")).flatten()
     }
 
-    /// Ends a task's process whose shim was killed: without limits, and with nobody to record its end, it must not go on.
-    pub fn end_orphan(&self) {
+    /// Ends a task whose shim was killed: without limits, and with nobody to record its end, it must not go on.
+    pub async fn end_orphan(&self) {
+        let Some(spec) = read::<Spec>(&self.0.join("spec.json")) else { return };
+        match &spec.program {
+            Program::Process(_) => self.kill_process(&spec.name),
+            Program::Docker(container) => docker::remove(container, &spec.name).await,
+        }
+    }
+
+    fn kill_process(&self, name: &str) {
         if let Some(process) = self.process()
             && process.is_alive()
             && let Some(pid) = rustix::process::Pid::from_raw(process.pid.cast_signed())
         {
             let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         }
-        if let Some(spec) = read::<Spec>(&self.0.join("spec.json")) {
-            limits::remove(&spec.cgroup);
-        }
+        limits::remove(name);
     }
 
     /// Asks the shim to stop the task: SIGTERM, then SIGKILL after the stop timeout.
@@ -186,7 +224,7 @@ impl TaskFolder {
 
 /// Stops every task below the folder of tasks, whether an endpoint runs or not, and waits for their ends.
 /// Gives the number of tasks that were running and the number of those still running after `patience`.
-pub fn stop_all(tasks: &Path, patience: Duration) -> io::Result<(usize, usize)> {
+pub async fn stop_all(tasks: &Path, patience: Duration) -> io::Result<(usize, usize)> {
     let entries = match fs::read_dir(tasks) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
@@ -194,16 +232,26 @@ pub fn stop_all(tasks: &Path, patience: Duration) -> io::Result<(usize, usize)> 
     };
     let folders = entries.map(|entry| Ok(TaskFolder::new(entry?.path()))).collect::<io::Result<Vec<_>>>()?;
     let is_live = |folder: &TaskFolder| matches!(folder.observe(), Observation::Starting | Observation::Running(_));
-    folders.iter().filter(|folder| folder.observe() == Observation::Lost).for_each(TaskFolder::end_orphan);
+    for folder in folders.iter().filter(|folder| folder.observe() == Observation::Lost) {
+        folder.end_orphan().await;
+    }
     let mut live: Vec<&TaskFolder> = folders.iter().filter(|folder| is_live(folder)).collect();
     let count = live.len();
     live.iter().for_each(|folder| folder.stop());
     let deadline = Instant::now() + patience;
     while !live.is_empty() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
         live.retain(|folder| is_live(folder));
     }
     Ok((count, live.len()))
+}
+
+/// Waits for a moment that may never come.
+async fn at(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {

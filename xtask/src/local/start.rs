@@ -35,31 +35,49 @@ const BUILD_VARIABLES: [&str; 12] = [
     "NO_PROXY",
 ];
 
+/// What a person may ask of a start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Options<'a> {
+    /// How many times faster model waits pass.
+    pub(super) time_scale: Option<f64>,
+    /// What runs tasks.
+    pub(super) runtime: Option<&'a str>,
+}
+
+impl Options<'_> {
+    /// What was asked for and a running endpoint does not do: the option, its value there, its value here.
+    fn differences(&self, running: &Status) -> Vec<(&'static str, String, String)> {
+        let scale = self.time_scale.filter(|asked| *asked != running.time_scale());
+        let scale = scale.map(|asked| ("time-scale", running.time_scale().to_string(), asked.to_string()));
+        let theirs = running.document["runtime"].as_str().unwrap_or_default();
+        let runtime = self.runtime.filter(|asked| *asked != "auto" && *asked != theirs);
+        let runtime = runtime.map(|asked| ("runtime", theirs.to_owned(), asked.to_owned()));
+        scale.into_iter().chain(runtime).collect()
+    }
+}
+
 /// `local up`.
-pub(super) fn up(workspace: &Workspace, endpoint: &Endpoint, time_scale: Option<f64>) -> Result<Status> {
-    if let Some(status) = own_status(workspace, endpoint)? {
-        let running = status.time_scale();
-        if let Some(asked) = time_scale
-            && asked != running
-        {
-            return Err(Problem::new(
-                CONFIGURATION,
-                format!("the endpoint runs already, with time scale {running} and not {asked}"),
-                format!("cargo xtask local down && cargo xtask local up --time-scale {asked}"),
-            )
-            .into());
-        }
+pub(super) fn up(workspace: &Workspace, endpoint: &Endpoint, options: Options<'_>) -> Result<Status> {
+    let Some(status) = own_status(workspace, endpoint)? else { return start(workspace, endpoint, options) };
+    let differences = options.differences(&status);
+    if differences.is_empty() {
         eprintln!("the endpoint runs already");
         return Ok(status);
     }
-    start(workspace, endpoint, time_scale)
+    let (mut what, mut again) = (vec![], "cargo xtask local down && cargo xtask local up".to_owned());
+    for (option, running, asked) in differences {
+        what.push(format!("{option} {running} and not {asked}"));
+        again += &format!(" --{option} {asked}");
+    }
+    let what = format!("the endpoint runs already, with {}", what.join(", "));
+    Err(Problem::new(CONFIGURATION, what, again).into())
 }
 
 /// The endpoint, started if it is silent. Says so when model waits are shortened.
 pub(crate) fn ensure(workspace: &Workspace, endpoint: &Endpoint) -> Result<Status> {
     let status = match own_status(workspace, endpoint)? {
         Some(status) => status,
-        None => start(workspace, endpoint, None)?,
+        None => start(workspace, endpoint, Options::default())?,
     };
     if let Some(notice) = status.scale_notice() {
         eprintln!("{notice}");
@@ -67,7 +85,7 @@ pub(crate) fn ensure(workspace: &Workspace, endpoint: &Endpoint) -> Result<Statu
     Ok(status)
 }
 
-fn start(workspace: &Workspace, endpoint: &Endpoint, time_scale: Option<f64>) -> Result<Status> {
+fn start(workspace: &Workspace, endpoint: &Endpoint, options: Options<'_>) -> Result<Status> {
     let built = workspace.build("localcloud", "localcloud")?;
     let directory = data_directory(workspace);
     let binary = install(&built, &directory.join("bin"))
@@ -83,8 +101,11 @@ fn start(workspace: &Workspace, endpoint: &Endpoint, time_scale: Option<f64>) ->
     command.env("RUST_LIB_BACKTRACE", "0");
     command.arg("serve").arg("--listen").arg(endpoint.address().to_string());
     command.arg("--data-dir").arg(&directory);
-    if let Some(scale) = time_scale {
+    if let Some(scale) = options.time_scale {
         command.arg("--time-scale").arg(scale.to_string());
+    }
+    if let Some(runtime) = options.runtime {
+        command.arg("--runtime").arg(runtime);
     }
     command.arg("--region").arg(synth::value(workspace, "region")?);
     command.arg("--source").arg(pair(&synth::value(workspace, "source")?, workspace.root()));

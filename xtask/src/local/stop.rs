@@ -36,17 +36,23 @@ pub(super) fn down(workspace: &Workspace, endpoint: &Endpoint) -> Result<bool> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    data.map_or(Ok(true), |directory| stop_tasks(directory).map(|()| true))
+    data.map_or(Ok(true), |directory| stop_tasks(directory, &[]).map(|()| true))
+}
+
+/// Removes what tasks kept in volumes of a Docker engine: the endpoint's folder does not hold them.
+pub(super) fn remove_volumes(data: &Path) -> Result<()> {
+    stop_tasks(data, &["--remove-volumes"])
 }
 
 /// Lets the endpoint's own program stop the tasks that outlive it: the copy that was started last.
-fn stop_tasks(data: &Path) -> Result<()> {
+fn stop_tasks(data: &Path, options: &[&str]) -> Result<()> {
     let copies = std::fs::read_dir(data.join("bin")).into_iter().flatten().flatten();
     let newest = copies.max_by_key(|copy| copy.metadata().and_then(|metadata| metadata.modified()).ok());
     let Some(program) = newest else { return Ok(()) };
     let status = std::process::Command::new(program.path())
         .args(["stop-tasks", "--data-dir"])
         .arg(data)
+        .args(options)
         .stdout(std::process::Stdio::null())
         .status()
         .context("the tasks cannot be stopped")?;

@@ -212,7 +212,7 @@ fn serve(folder: &Path, programs: &Path) -> (Child, String) {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new(programs.join("localcloud"));
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--time-scale", TIME_SCALE, "--data-dir"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--runtime", "process", "--time-scale", TIME_SCALE, "--data-dir"])
         .arg(folder.join("data"));
     command.arg("--source").arg(format!("smartassist/smartassist-chatbot={}", folder.join("checkout").display()));
     let tools = folder.join("tools");

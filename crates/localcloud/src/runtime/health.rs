@@ -12,7 +12,7 @@ use super::{Spec, TaskFolder, write_whole};
 /// the timeout of one check concerns a real process and is real time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// The program on this machine and its arguments.
+    /// The program on this machine and its arguments; for a container, in Docker's form (`CMD`, `/smartbot`, …).
     pub command: Vec<String>,
     /// Between two checks.
     pub interval: Duration,

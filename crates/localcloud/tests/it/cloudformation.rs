@@ -26,6 +26,7 @@ impl Running {
             region: "ap-northeast-1".to_owned(),
             sources: BTreeMap::new(),
             build_env: vec![],
+            runtime: localcloud::runtime::Runtime::Process,
             shim: None,
         };
         let cloud = Cloud::open(settings, Clock::system(60.0)).expect("the state opens");

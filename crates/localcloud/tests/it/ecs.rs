@@ -1,5 +1,6 @@
 //! ECS through the API, with real processes as tasks behind a real listener.
 
+mod docker;
 pub(crate) mod fleet;
 
 use std::time::{Duration, Instant};

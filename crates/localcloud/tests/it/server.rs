@@ -17,6 +17,9 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Starts one and waits until it serves.
     pub(crate) fn start(extra: &[&str]) -> Self {
+        // Not what this machine happens to have: tests of containers say so.
+        let runtime: &[&str] = if extra.contains(&"--runtime") { &[] } else { &["--runtime", "process"] };
+        let extra = &[runtime, extra].concat();
         let data = tempfile::tempdir().expect("a folder");
         let (child, address) = spawn(data.path(), "127.0.0.1:0", extra);
         Self { extra: extra.iter().map(ToString::to_string).collect(), address, child, data }
@@ -29,8 +32,7 @@ impl Endpoint {
 
     /// `kill -9`, then a new process over the same state on the same port.
     pub(crate) fn kill_and_restart(&mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("gone");
+        self.kill();
         let extra: Vec<&str> = self.extra.iter().map(String::as_str).collect();
         (self.child, self.address) = spawn(self.data.path(), &self.address, &extra);
     }
@@ -38,8 +40,7 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         self.stop_tasks();
     }
 }
@@ -50,10 +51,19 @@ impl Endpoint {
         self.data.path()
     }
 
-    /// Stops the tasks that it leaves behind; true when all have ended.
+    /// `kill -9`, once or again.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+    }
+
+    /// Stops the tasks that it leaves behind and removes their volumes; true when all have ended.
     pub(crate) fn stop_tasks(&self) -> bool {
         let mut command = Command::new(env!("CARGO_BIN_EXE_localcloud"));
-        command.args(["stop-tasks", "--patience", "20", "--data-dir"]).arg(self.data.path()).stdout(Stdio::null());
+        command
+            .args(["stop-tasks", "--remove-volumes", "--patience", "20", "--data-dir"])
+            .arg(self.data.path())
+            .stdout(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 }

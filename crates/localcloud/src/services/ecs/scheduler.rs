@@ -382,7 +382,7 @@ fn note_failure(cloud: &Cloud, task: &Task) {
 
 async fn lost(cloud: &Cloud, task: &Task) {
     let folder = launch::folder(cloud, &task.id);
-    folder.end_orphan();
+    folder.end_orphan().await;
     deregister(cloud, task).await;
     output::flush(cloud, task, &folder).await;
     note_failure(cloud, task);

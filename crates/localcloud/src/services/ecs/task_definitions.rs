@@ -9,6 +9,7 @@ use super::records::TaskDefinition;
 use super::{invalid, short};
 use crate::cloud::Cloud;
 use crate::error::ApiError;
+use crate::runtime::docker::Ulimit;
 use crate::services::parse;
 
 /// The parts of a task definition that running needs.
@@ -42,6 +43,25 @@ pub(super) struct Container {
     pub(super) stop_timeout: Option<u64>,
     pub(super) log_configuration: Option<LogConfiguration>,
     pub(super) health_check: Option<HealthCheck>,
+    pub(super) user: Option<String>,
+    #[serde(default)]
+    pub(super) readonly_root_filesystem: bool,
+    #[serde(default)]
+    pub(super) linux_parameters: LinuxParameters,
+    #[serde(default)]
+    pub(super) ulimits: Vec<Ulimit>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct LinuxParameters {
+    #[serde(default)]
+    pub(super) capabilities: Capabilities,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Capabilities {
+    #[serde(default)]
+    pub(super) drop: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

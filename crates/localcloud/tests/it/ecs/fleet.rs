@@ -26,12 +26,23 @@ pub(crate) struct Fleet {
     pub(crate) port: u16,
     pub(crate) balancer: String,
     pub(crate) listener: String,
+    /// What an image holds beside the stand-in: a container has no files of this machine.
+    libraries: Vec<PathBuf>,
 }
 
 impl Fleet {
     /// Image, log group, cluster, target groups and a listener that forwards to blue; no service yet.
     pub(crate) fn start() -> Self {
-        let endpoint = Endpoint::start(&["--time-scale", SCALE]);
+        Self::on(Endpoint::start(&["--time-scale", SCALE]), vec![])
+    }
+
+    /// The same with containers of a Docker engine as tasks.
+    pub(crate) fn start_with_docker(engine: &str) -> Self {
+        let endpoint = Endpoint::start(&["--time-scale", SCALE, "--runtime", "docker", "--docker", engine]);
+        Self::on(endpoint, libraries(&standin()))
+    }
+
+    fn on(endpoint: Endpoint, libraries: Vec<PathBuf>) -> Self {
         registry::create(&endpoint, REPOSITORY, "MUTABLE");
         endpoint.call(LOGS, "CreateLogGroup", &json!({"logGroupName": "/ecs/test"})).expect("a log group");
         endpoint.call(ECS, "CreateCluster", &json!({"clusterName": "test"})).expect("a cluster");
@@ -39,24 +50,40 @@ impl Fleet {
         let balancer = query(&endpoint, "CreateLoadBalancer", &[("Name", "test"), ("Type", "application")]);
         let balancer = element(&balancer, "LoadBalancerArn");
         let (listener, port) = listen(&endpoint, &balancer, &blue);
-        Self { endpoint, blue, green, port, balancer, listener }
+        Self { endpoint, blue, green, port, balancer, listener, libraries }
     }
 
     /// Pushes the stand-in with a commit and gives the reference by digest.
     pub(crate) fn push(&self, commit: &str) -> String {
         let client = registry::Client::new(&self.endpoint);
+        let layer = self.layer();
         let config = json!({
             "architecture": "amd64", "os": "linux",
             "config": {
                 "User": "10001:10001", "Entrypoint": ["/standin"],
                 "Env": [format!("SMARTBOT_COMMIT={commit}"), "LISTEN=0.0.0.0:8080"],
             },
-            "rootfs": {"type": "layers", "diff_ids": []},
+            "rootfs": {"type": "layers", "diff_ids": [registry::digest_of(&layer)]},
         });
-        let (answer, manifest) =
-            client.push(REPOSITORY, commit, config.to_string().as_bytes(), &layer_with(&standin()));
+        let (answer, manifest) = client.push(REPOSITORY, commit, config.to_string().as_bytes(), &layer);
         assert_eq!(answer.status, 201);
         format!("{}/{REPOSITORY}@{}", self.endpoint.address, registry::digest_of(&manifest))
+    }
+
+    fn layer(&self) -> Vec<u8> {
+        let mut builder = tar::Builder::new(vec![]);
+        let mut add = |name: &Path, file: &Path, mode: u32| {
+            let bytes = std::fs::read(file).expect("a file of the image");
+            let mut header = tar::Header::new_ustar();
+            header.set_mode(mode);
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, name, bytes.as_slice()).expect("appended");
+        };
+        add(Path::new("standin"), &standin(), 0o755);
+        for library in &self.libraries {
+            add(library.strip_prefix("/").expect("an absolute path"), library, 0o755);
+        }
+        builder.into_inner().expect("a layer")
     }
 
     pub(crate) fn ecs(&self, operation: &str, input: &Value) -> Result<Value, Refused> {
@@ -261,12 +288,9 @@ fn standin() -> PathBuf {
     folder.join("standin")
 }
 
-fn layer_with(program: &Path) -> Vec<u8> {
-    let mut builder = tar::Builder::new(vec![]);
-    let bytes = std::fs::read(program).expect("the stand-in");
-    let mut header = tar::Header::new_ustar();
-    header.set_mode(0o755);
-    header.set_size(bytes.len() as u64);
-    builder.append_data(&mut header, "standin", bytes.as_slice()).expect("appended");
-    builder.into_inner().expect("a layer")
+/// The shared libraries that a program needs, by the paths at which it looks for them.
+fn libraries(program: &Path) -> Vec<PathBuf> {
+    let listed = Command::new("ldd").arg(program).output().expect("ldd runs");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
 }

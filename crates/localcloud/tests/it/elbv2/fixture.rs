@@ -37,6 +37,7 @@ pub(crate) fn open_cloud(data: &std::path::Path) -> Cloud {
         region: "ap-northeast-1".to_owned(),
         sources: Default::default(),
         build_env: vec![],
+        runtime: localcloud::runtime::Runtime::Process,
         shim: None,
     };
     Cloud::open(settings, Clock::system(100.0)).expect("opened")

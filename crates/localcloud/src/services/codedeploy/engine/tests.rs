@@ -121,6 +121,7 @@ impl World {
             region: "ap-northeast-1".to_owned(),
             sources: Default::default(),
             build_env: vec![],
+            runtime: crate::runtime::Runtime::Process,
             shim: None,
         };
         let cloud = Cloud::open(settings, Clock::manual(Timestamp(1_764_000_000_000))).unwrap();
