@@ -7,7 +7,8 @@
 use serde::Serialize;
 
 use crate::knowledge::{Entry, Knowledge, Wording};
-use crate::retrieval::{Hit, Index};
+use crate::lexicon::Lexicon;
+use crate::retrieval::{Field, Hit, Index};
 use crate::text::{Language, is_cjk, normalise};
 
 /// From this coverage on, the best hit is the answer.
@@ -205,11 +206,12 @@ impl Shelf {
             .enumerate()
             .filter_map(|(position, entry)| Some((position, entry.wording(language)?)))
             .unzip();
-        let index = Index::build(wordings.into_iter().map(|wording| {
-            std::iter::once(wording.question.as_str())
-                .chain(wording.phrasings.iter().map(String::as_str))
-                .chain(std::iter::once(wording.answer.as_str()))
-        }));
+        let documents = wordings.into_iter().map(|wording| {
+            let asked = std::iter::once(&wording.question).chain(&wording.phrasings);
+            let asked = asked.map(|text| (Field::Asked, text.as_str()));
+            asked.chain(std::iter::once((Field::Answer, wording.answer.as_str())))
+        });
+        let index = Index::build(documents, Lexicon::default());
         Self { language, index, entries }
     }
 }

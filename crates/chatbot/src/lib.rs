@@ -17,6 +17,7 @@ pub mod drain;
 pub mod engine;
 pub mod healthcheck;
 pub mod knowledge;
+pub mod lexicon;
 pub mod logging;
 pub mod metrics;
 pub mod model;

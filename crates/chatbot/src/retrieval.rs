@@ -1,29 +1,91 @@
-//! BM25 over one document per entry, and how well a hit covers the question.
+//! BM25 over the fields of an entry, and how well a hit covers the question.
 //!
 //! The score orders hits; it does not say whether the best one is any good. That is *coverage*:
 //! the share of the question's weight (inverse document frequency) that the hit contains, where a
 //! term seen in no document weighs as much as the rarest one.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
-use crate::text::Tokeniser;
+use crate::lexicon::{Lexicon, Mention};
+use crate::text::{Class, Tokeniser, hash};
 
-const K1: f32 = 0.6;
-const B: f32 = 0.5;
+/// How much the length of a field lowers the weight of its terms.
+const B: f32 = 0.75;
+/// A term in more than one of so many documents has its weights in a table instead of a list.
+const COMMON: usize = 4;
+
+/// A part of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// What people ask: the question, its other phrasings, keywords.
+    Asked,
+    /// What they are told.
+    Answer,
+}
+
+impl Field {
+    /// How slowly repetition in the field saturates. Ten phrasings that name a thing say more than
+    /// one of them, an answer that names it ten times hardly more than one that names it once.
+    fn k1(self) -> f32 {
+        match self {
+            Field::Asked => 1.5,
+            Field::Answer => 0.6,
+        }
+    }
+
+    /// What a match in the field is worth.
+    fn weight(self) -> f32 {
+        match self {
+            Field::Asked => 1.0,
+            Field::Answer => 0.5,
+        }
+    }
+}
+
+/// What a match of a term is worth. Pairs and single characters overlap, so does a word with its
+/// grams: these are shares of one judgement.
+fn score_weight(class: Class) -> f32 {
+    match class {
+        Class::Pair | Class::Kana | Class::Stem | Class::Concept => 1.0,
+        Class::Kanji => 1.5,
+        Class::Gram => 0.25,
+    }
+}
+
+/// How much of the question a term is. A concept is no part of the question: its words are.
+fn coverage_weight(class: Class) -> f32 {
+    match class {
+        Class::Pair | Class::Kana | Class::Kanji | Class::Stem => 1.0,
+        Class::Gram => 0.5,
+        Class::Concept => 0.0,
+    }
+}
 
 /// A searchable set of documents.
 #[derive(Debug)]
 pub struct Index {
     tokeniser: Tokeniser,
-    terms: HashMap<String, Vec<Posting>>,
+    synonyms: Lexicon,
+    terms: Hashed<Postings>,
+    /// The document in which a text stands as something asked, by the hash of the whole text.
+    verbatim: Hashed<u32>,
+    /// (document, weight), in order of documents, for each term that few documents have.
+    lists: Vec<(u32, f32)>,
+    /// One weight for each document, for each term that many documents have.
+    tables: Vec<f32>,
     documents: usize,
 }
 
+/// Where a term is found, and how much it tells.
 #[derive(Debug, Clone, Copy)]
-struct Posting {
-    document: u32,
-    /// The BM25 weight of the term in the document, without the idf.
-    weight: f32,
+struct Postings {
+    idf: f32,
+    start: u32,
+    length: u32,
+    /// Whether this is a part of `tables` or of `lists`.
+    table: bool,
 }
 
 /// A document found.
@@ -37,37 +99,96 @@ pub struct Hit {
     pub coverage: f32,
 }
 
+/// A term of a text, and the concept that its words express, if they do.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    hash: u64,
+    class: Class,
+    concept: Option<u64>,
+}
+
+/// A text as the index sees it.
+#[derive(Debug)]
+struct Read {
+    /// Its terms and the concepts it mentions, with repetitions.
+    said: Vec<Said>,
+    /// The hash of all its units.
+    whole: u64,
+}
+
+/// A term of a question, looked up.
+#[derive(Debug, Clone, Copy)]
+struct Sought<'a> {
+    weight: f32,
+    own: Option<&'a Postings>,
+    concept: Option<&'a Postings>,
+}
+
 impl Index {
-    /// Indexes documents, each given as the texts it consists of.
-    pub fn build<'a, D>(documents: D) -> Self
+    /// Indexes documents, each given as the texts it consists of. `synonyms` add to the built-in ones.
+    pub fn build<'a, D>(documents: D, synonyms: Lexicon) -> Self
     where
         D: IntoIterator,
-        D::Item: IntoIterator<Item = &'a str>,
+        D::Item: IntoIterator<Item = (Field, &'a str)>,
     {
-        let tokeniser = Tokeniser::default();
-        let mut lengths = Vec::new();
-        let mut counts: HashMap<String, Vec<(u32, u32)>> = HashMap::new();
+        let mut index = Self {
+            tokeniser: Tokeniser::default(),
+            synonyms,
+            terms: HashMap::default(),
+            verbatim: HashMap::default(),
+            lists: Vec::new(),
+            tables: Vec::new(),
+            documents: 0,
+        };
+        let mut lengths: Vec<Counts> = Vec::new();
+        let mut found: HashMap<u64, (Class, Vec<(u32, Counts)>)> = HashMap::new();
         for (number, texts) in (0_u32..).zip(documents) {
-            let mut length = 0_u32;
-            for term in texts.into_iter().flat_map(|text| tokeniser.terms(text)) {
-                length += 1;
-                let postings = counts.entry(term).or_default();
-                match postings.last_mut() {
-                    Some((document, count)) if *document == number => *count += 1,
-                    _ => postings.push((number, 1)),
+            let mut length = Counts::default();
+            for (field, text) in texts {
+                let Read { said, whole } = index.read(text);
+                if field == Field::Asked {
+                    index.verbatim.entry(whole).or_insert(number);
+                }
+                for said in said {
+                    length.add(field);
+                    let (_, postings) = found.entry(said.hash).or_insert_with(|| (said.class, Vec::new()));
+                    match postings.last_mut() {
+                        Some((document, counts)) if *document == number => counts.add(field),
+                        _ => postings.push((number, Counts::one(field))),
+                    }
                 }
             }
-            lengths.push(length as f32);
+            lengths.push(length);
         }
-        let average = (lengths.iter().sum::<f32>() / lengths.len().max(1) as f32).max(1.0);
-        let weigh = |(document, count): (u32, u32)| {
-            let count = count as f32;
-            let length = lengths[document as usize] / average;
-            Posting { document, weight: count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length)) }
-        };
-        let terms =
-            counts.into_iter().map(|(term, postings)| (term, postings.into_iter().map(weigh).collect())).collect();
-        Self { tokeniser, terms, documents: lengths.len() }
+        index.documents = lengths.len();
+        let average = Counts::average(&lengths);
+        for (term, (class, postings)) in found {
+            let idf = index.idf(postings.len());
+            let weigh = |(document, counts): (u32, Counts)| {
+                (document, idf * score_weight(class) * counts.saturated(lengths[document as usize], average))
+            };
+            let postings = index.keep(idf, postings.into_iter().map(weigh).collect());
+            index.terms.insert(term, postings);
+        }
+        index.lists.shrink_to_fit();
+        index.tables.shrink_to_fit();
+        index
+    }
+
+    fn keep(&mut self, idf: f32, weights: Vec<(u32, f32)>) -> Postings {
+        let table = weights.len() * COMMON > self.documents;
+        if !table {
+            let start = self.lists.len() as u32;
+            let length = weights.len() as u32;
+            self.lists.extend(weights);
+            return Postings { idf, start, length, table };
+        }
+        let start = self.tables.len();
+        self.tables.resize(start + self.documents, 0.0);
+        for (document, weight) in weights {
+            self.tables[start + document as usize] = weight;
+        }
+        Postings { idf, start: start as u32, length: self.documents as u32, table }
     }
 
     /// Number of documents.
@@ -82,35 +203,72 @@ impl Index {
 
     /// The best documents for a question, best first, at most `limit`.
     pub fn search(&self, question: &str, limit: usize) -> Vec<Hit> {
-        let mut question_terms = self.tokeniser.terms(question);
-        question_terms.sort_unstable();
-        question_terms.dedup();
+        let Read { mut said, whole } = self.read(question);
+        // Said twice counts once, as part of a concept if it ever is.
+        said.sort_unstable_by_key(|said| (said.hash, said.concept.is_none()));
+        said.dedup_by_key(|said| said.hash);
+        let sought: Vec<Sought<'_>> = said.iter().map(|said| self.seek(said)).collect();
 
-        let mut total = 0.0;
-        let mut scores = vec![(0.0_f32, 0.0_f32); self.documents];
-        for term in &question_terms {
-            let Some(postings) = self.terms.get(term) else {
-                total += self.idf(0);
-                continue;
-            };
-            let idf = self.idf(postings.len());
-            total += idf;
-            for posting in postings {
-                let (score, covered) = &mut scores[posting.document as usize];
-                *score += idf * posting.weight;
-                *covered += idf;
+        let mut scores = vec![0.0_f32; self.documents];
+        for postings in sought.iter().filter_map(|sought| sought.own) {
+            if postings.table {
+                for (score, weight) in scores.iter_mut().zip(&self.tables[postings.range()]) {
+                    *score += weight;
+                }
+            } else {
+                for &(document, weight) in &self.lists[postings.range()] {
+                    scores[document as usize] += weight;
+                }
             }
         }
-        let mut hits: Vec<Hit> = scores
-            .into_iter()
-            .enumerate()
-            .filter(|(_, (score, _))| *score > 0.0)
-            .map(|(document, (score, covered))| Hit { document, score, coverage: (covered / total).min(1.0) })
-            .collect();
-        // Equal scores keep the file's order, so the same question always gets the same answer.
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.document.cmp(&b.document)));
-        hits.truncate(limit);
+        // What somebody wrote down as a phrasing of an entry means that entry, whatever else is like it.
+        if let Some(&document) = self.verbatim.get(&whole) {
+            scores[document as usize] += scores.iter().copied().fold(0.0, f32::max);
+        }
+        let total: f32 = sought.iter().map(|sought| sought.weight).sum();
+        let mut hits = best(&scores, limit);
+        for hit in &mut hits {
+            let covered: f32 =
+                sought.iter().filter(|sought| self.covers(hit.document, sought)).map(|sought| sought.weight).sum();
+            hit.coverage = (covered / total).min(1.0);
+        }
         hits
+    }
+
+    fn read(&self, text: &str) -> Read {
+        let analysis = self.tokeniser.analyse(text);
+        let mut mentions = Lexicon::support().mentions(&analysis.units);
+        mentions.extend(self.synonyms.mentions(&analysis.units));
+        let within = |mention: &&Mention, units: &Range<u32>| {
+            mention.units.start <= units.start && units.end <= mention.units.end
+        };
+        let concept = |units| mentions.iter().find(|mention| within(mention, units)).map(|mention| mention.concept);
+        let terms = analysis.terms.iter().map(|term| Said {
+            hash: term.hash,
+            class: term.class,
+            concept: concept(&term.units),
+        });
+        let concepts =
+            mentions.iter().map(|mention| Said { hash: mention.concept, class: Class::Concept, concept: None });
+        let whole = hash(Class::Concept, analysis.units.iter().copied());
+        Read { said: terms.chain(concepts).collect(), whole }
+    }
+
+    fn seek(&self, said: &Said) -> Sought<'_> {
+        let own = self.terms.get(&said.hash);
+        let idf = own.map_or_else(|| self.idf(0), |postings| postings.idf);
+        let concept = said.concept.and_then(|concept| self.terms.get(&concept));
+        Sought { weight: idf * coverage_weight(said.class), own, concept }
+    }
+
+    fn covers(&self, document: usize, sought: &Sought<'_>) -> bool {
+        [sought.own, sought.concept].into_iter().flatten().any(|postings| {
+            if postings.table {
+                self.tables[postings.start as usize + document] > 0.0
+            } else {
+                self.lists[postings.range()].binary_search_by_key(&(document as u32), |(listed, _)| *listed).is_ok()
+            }
+        })
     }
 
     /// Inverse document frequency; a term of no document weighs as the rarest possible.
@@ -120,18 +278,107 @@ impl Index {
     }
 }
 
+impl Postings {
+    fn range(&self) -> Range<usize> {
+        self.start as usize..(self.start + self.length) as usize
+    }
+}
+
+/// The documents with the highest scores, best first. Equal scores keep the documents' order, so
+/// the same question always gets the same answer.
+fn best(scores: &[f32], limit: usize) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = Vec::with_capacity(limit.min(scores.len()) + 1);
+    let mut least = 0.0;
+    for (document, &score) in scores.iter().enumerate() {
+        if score > least {
+            let at = hits.partition_point(|hit| hit.score >= score);
+            hits.insert(at, Hit { document, score, coverage: 0.0 });
+            hits.truncate(limit);
+            if hits.len() == limit {
+                least = hits.last().map_or(f32::INFINITY, |hit| hit.score);
+            }
+        }
+    }
+    hits
+}
+
+/// A number for each field: how often a term is in it, or how many terms it has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    asked: f32,
+    answer: f32,
+}
+
+impl Counts {
+    fn one(field: Field) -> Self {
+        let mut counts = Self::default();
+        counts.add(field);
+        counts
+    }
+
+    fn add(&mut self, field: Field) {
+        match field {
+            Field::Asked => self.asked += 1.0,
+            Field::Answer => self.answer += 1.0,
+        }
+    }
+
+    fn average(all: &[Counts]) -> Counts {
+        let number = all.len().max(1) as f32;
+        let mean = |of: fn(&Counts) -> f32| (all.iter().map(of).sum::<f32>() / number).max(1.0);
+        Counts { asked: mean(|counts| counts.asked), answer: mean(|counts| counts.answer) }
+    }
+
+    /// BM25's term weight without the idf, summed over the fields.
+    fn saturated(self, length: Counts, average: Counts) -> f32 {
+        let field = |field: Field, count: f32, length: f32| {
+            let k1 = field.k1();
+            field.weight() * count * (k1 + 1.0) / (count + k1 * (1.0 - B + B * length))
+        };
+        field(Field::Asked, self.asked, length.asked / average.asked)
+            + field(Field::Answer, self.answer, length.answer / average.answer)
+    }
+}
+
+type Hashed<T> = HashMap<u64, T, BuildHasherDefault<AlreadyHashed>>;
+
+/// Passes the terms of [`crate::text`] on as they are: they are hashes already.
+#[derive(Debug, Default, Clone, Copy)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Only `u64` keys are hashed; were it otherwise, this would be slow, not wrong.
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::Index;
+    use super::{Field, Index};
+    use crate::lexicon::Lexicon;
 
     fn index() -> Index {
-        Index::build([
+        let documents = [
             vec!["How do I reset my password?", "I forgot my password"],
             vec!["Where is my invoice?", "download a receipt"],
             vec!["請求書はどこですか", "領収書をダウンロードしたい"],
-        ])
+            vec!["Which colours are there?"],
+        ];
+        let synonyms = Lexicon::new("tenant", [["colour", "paint job"]]);
+        Index::build(documents.map(|texts| texts.into_iter().map(|text| (Field::Asked, text))), synonyms)
     }
 
     #[test]
@@ -148,12 +395,51 @@ mod tests {
     }
 
     #[test]
+    fn a_synonym_finds_and_covers() {
+        let index = index();
+        let hits = index.search("paint jobs", 1);
+        assert_eq!((hits[0].document, hits[0].coverage), (3, 1.0));
+        assert_eq!(index.search("paint", 1), [], "half a phrasing is no synonym");
+    }
+
+    #[test]
+    fn a_phrasing_word_for_word_wins() {
+        let texts = [["Delete the account of a user for good"], ["account"], ["account account user"]];
+        let index = Index::build(texts.map(|texts| texts.map(|text| (Field::Asked, text))), Lexicon::default());
+        assert_eq!(index.search("Delete the account of a user, for good!", 1)[0].document, 0);
+        assert_eq!(index.search("Account?", 1)[0].document, 1);
+    }
+
+    #[test]
+    fn an_answer_is_found_but_a_question_wins() {
+        let fields = |asked, answer| [(Field::Asked, asked), (Field::Answer, answer)];
+        let documents = [fields("Opening hours", "Ask for a refund there."), fields("Refund", "Within 30 days.")];
+        let index = Index::build(documents, Lexicon::default());
+        assert_eq!(index.search("refund", 2).iter().map(|hit| hit.document).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!(index.search("30 days", 2)[0].document, 1);
+    }
+
+    #[test]
     fn coverage_tells_known_from_unknown() {
         let index = index();
         assert!(index.search("reset my password", 1)[0].coverage > 0.95);
         assert!(index.search("my favourite pizza topping", 1)[0].coverage < 0.35);
         assert_eq!(index.search("zzz", 1), []);
         assert_eq!(index.search("", 1), []);
+        assert_eq!(index.search("password", 0), []);
+    }
+
+    #[test]
+    fn common_and_rare_terms_count_alike() {
+        // The same two documents among few and among many others: a term is in a table here, in a list there.
+        for others in [0, 40] {
+            let texts = ["red apple", "green apple"].into_iter().chain(std::iter::repeat_n("something else", others));
+            let index = Index::build(texts.map(|text| [(Field::Asked, text)]), Lexicon::default());
+            let hits = index.search("green apple", 2);
+            assert_eq!((hits[0].document, hits[0].coverage), (1, 1.0), "{others}");
+            assert_eq!(hits[1].document, 0, "{others}");
+            assert!(hits[1].coverage > 0.1 && hits[1].coverage < 0.9, "{others}: {hits:?}");
+        }
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! From written text to search terms.
 //!
-//! [`normalise`] folds what people write differently but mean alike, [`terms`] cuts the result
+//! [`normalise`] folds what people write differently but mean alike, [`Tokeniser`] cuts the result
 //! into the units the index is made of, [`Language::of`] decides which index to ask.
 
 mod language;
@@ -9,7 +9,8 @@ mod tokenise;
 
 pub use language::Language;
 pub use normalise::normalise;
-pub use tokenise::{Tokeniser, terms};
+pub(crate) use tokenise::hash;
+pub use tokenise::{Analysis, Class, Term, Tokeniser};
 
 /// True for the scripts that are written without spaces: kana, kanji and their marks.
 pub(crate) fn is_cjk(c: char) -> bool {

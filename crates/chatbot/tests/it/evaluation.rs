@@ -28,7 +28,10 @@ fn japanese_questions_find_their_paragraph() {
         });
         questions.extend(list(&paragraph, "qas").iter().map(|question| (text(question, "question"), document)));
     }
-    let index = Index::build(documents.iter().map(|document| [document.as_str()]));
+    let index = Index::build(
+        documents.iter().map(|document| [(chatbot::retrieval::Field::Answer, document.as_str())]),
+        Default::default(),
+    );
     let since = Instant::now();
     let ranks: Vec<Option<usize>> = questions
         .iter()
