@@ -1,25 +1,41 @@
 //! Everything a request needs, put together once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::access::Caller;
+use crate::answer::AnswerWriter;
 use crate::config::{Config, ConfigError, ConfigErrors, Release, Store};
-use crate::conversation::{ConversationStore, FileStore, MemoryStore};
+use crate::conversation::{
+    Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, Message, StoreError,
+};
 use crate::drain::Drain;
-use crate::engine::Engine;
+use crate::generation::Hub;
 use crate::knowledge::Knowledge;
 use crate::metrics::Metrics;
+use crate::problem::Problem;
+use crate::random;
+use crate::session::Signer;
+use crate::tenant::Registry;
 
 /// The service's parts.
 #[derive(Debug)]
 pub struct App {
-    /// Finds answers.
-    pub engine: Engine,
+    /// The tenants, with their knowledge and keys.
+    pub tenants: Registry,
     /// Keeps conversations.
     pub store: Box<dyn ConversationStore>,
+    /// Writes what the knowledge does not hold, if language models are configured.
+    pub writer: Option<Arc<dyn AnswerWriter>>,
+    /// The replies being generated.
+    pub generations: Hub,
+    /// Signs widget sessions.
+    pub signer: Signer,
+    /// SHA-256 of the operator's key.
+    pub operator_key: Option<[u8; 32]>,
     /// Counts.
     pub metrics: Metrics,
     /// Knows whether the process is stopping.
@@ -36,30 +52,23 @@ impl App {
     /// Opens everything the configuration names; on mistakes, all of them.
     pub fn open(config: &Config) -> Result<Arc<Self>, ConfigErrors> {
         let mut errors = Vec::new();
-        let knowledge = match &config.knowledge_file {
-            Some(path) => Knowledge::load(path),
-            None => Knowledge::built_in(),
-        };
-        let knowledge = knowledge.map_err(|error| {
-            errors.push(ConfigError {
-                variable: "KNOWLEDGE_FILE",
-                problem: with_sources(&error),
-                hint: "correct the file, or unset the variable for the built-in knowledge".to_owned(),
-            });
-        });
-        let store = open_store(&config.store).map_err(|error| errors.push(error));
-        match (knowledge, store) {
-            (Ok(knowledge), Ok(store)) => Ok(Arc::new(Self::new(config, knowledge, store))),
-            _ => Err(ConfigErrors(errors)),
-        }
+        let tenants = open_tenants(config).map_err(|error| errors.push(error));
+        let opened = open_store(&config.store).map_err(|error| errors.push(error));
+        let (Ok(tenants), Ok((store, directory))) = (tenants, opened) else { return Err(ConfigErrors(errors)) };
+        let signer = signer(config, directory.as_deref()).map_err(|error| ConfigErrors(vec![error]))?;
+        Ok(Arc::new(Self::new(config, tenants, store, signer)))
     }
 
     /// Puts parts together.
-    pub fn new(config: &Config, knowledge: Knowledge, store: Box<dyn ConversationStore>) -> Self {
+    pub fn new(config: &Config, tenants: Registry, store: Box<dyn ConversationStore>, signer: Signer) -> Self {
         let commit = config.release.commit.as_deref().unwrap_or("unknown");
         Self {
-            engine: Engine::new(knowledge),
+            tenants,
             store,
+            writer: None,
+            generations: Hub::default(),
+            signer,
+            operator_key: config.operator_key,
             metrics: Metrics::default(),
             drain: Drain::default(),
             release: config.release.clone(),
@@ -67,9 +76,87 @@ impl App {
             delta_delay: config.delta_delay,
         }
     }
+
+    /// A conversation with its last messages, if this caller may see it; otherwise it does not exist.
+    pub async fn conversation(
+        &self,
+        caller: &Caller,
+        key: &ConversationKey,
+        limit: usize,
+    ) -> Result<Conversation, Problem> {
+        let conversation = self.store.load(key, limit).await.map_err(|error| self.store_problem(error))?;
+        if caller.may_see(&conversation) { Ok(conversation) } else { Err(StoreError::NotFound.into()) }
+    }
+
+    /// A store's failure, counted when it is ours.
+    pub fn store_problem(&self, error: StoreError) -> Problem {
+        if !matches!(error, StoreError::NotFound | StoreError::Full | StoreError::Conflict) {
+            self.metrics.store_failure();
+        }
+        error.into()
+    }
+
+    /// A reply has come to its end and is kept.
+    pub fn turn_ended(&self, _key: &ConversationKey, _reply: &Message) {}
 }
 
-fn open_store(store: &Store) -> Result<Box<dyn ConversationStore>, ConfigError> {
+fn open_tenants(config: &Config) -> Result<Registry, ConfigError> {
+    if let Some(path) = &config.tenants_file {
+        return Registry::open(path).map_err(|error| ConfigError {
+            variable: "TENANTS_FILE",
+            problem: with_sources(&error),
+            hint: "correct the file, or unset the variable for the demo".to_owned(),
+        });
+    }
+    let knowledge = match &config.knowledge_file {
+        Some(path) => Knowledge::load(path),
+        None => Knowledge::built_in(),
+    };
+    let knowledge = knowledge.map_err(|error| ConfigError {
+        variable: "KNOWLEDGE_FILE",
+        problem: with_sources(&error),
+        hint: "correct the file, or unset the variable for the built-in knowledge".to_owned(),
+    })?;
+    tracing::warn!("TENANTS_FILE is not set: one tenant, open to everybody");
+    Ok(Registry::demo(knowledge))
+}
+
+/// Tokens must be good in every process that serves the tenant, and after a restart.
+fn signer(config: &Config, directory: Option<&Path>) -> Result<Signer, ConfigError> {
+    let wrong = |error: std::io::Error| ConfigError {
+        variable: "SESSION_SECRET",
+        problem: format!("is not set, and no secret can be kept beside the conversations: {error}"),
+        hint: "set it to 32 or more random characters".to_owned(),
+    };
+    match (&config.session_secret, directory) {
+        (Some(secret), _) => Ok(Signer::new(secret.as_bytes())),
+        (None, Some(directory)) => Ok(Signer::new(kept_secret(directory).map_err(wrong)?.as_bytes())),
+        (None, None) => Ok(Signer::new(random::hex().map_err(wrong)?.as_bytes())),
+    }
+}
+
+/// The secret in the data directory; made by whichever process comes first.
+fn kept_secret(directory: &Path) -> std::io::Result<String> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = directory.join(".session-secret");
+    match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        read => return read,
+    }
+    let new = directory.join(format!(".session-secret-{}", random::hex()?));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    std::io::Write::write_all(&mut file, format!("{}{}", random::hex()?, random::hex()?).as_bytes())?;
+    // A link appears with its whole content, and only for the first.
+    let linked = std::fs::hard_link(&new, &path);
+    std::fs::remove_file(&new)?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => std::fs::read_to_string(&path),
+    }
+}
+
+/// The store, and the directory it keeps files in.
+fn open_store(store: &Store) -> Result<(Box<dyn ConversationStore>, Option<PathBuf>), ConfigError> {
     let wrong = |problem| {
         ConfigError {
         variable: "CONVERSATIONS_DIR",
@@ -81,10 +168,10 @@ fn open_store(store: &Store) -> Result<Box<dyn ConversationStore>, ConfigError> 
     match store {
         Store::Memory => {
             tracing::warn!("conversations are kept in memory and end with this process");
-            Ok(Box::new(MemoryStore::default()))
+            Ok((Box::new(MemoryStore::default()), None))
         }
         Store::Directory(path) => match FileStore::open(path) {
-            Ok(store) => Ok(Box::new(store)),
+            Ok(store) => Ok((Box::new(store), Some(path.clone()))),
             Err(error) => Err(wrong(refused(path, error))),
         },
         Store::FirstOf(candidates) => {
@@ -98,7 +185,7 @@ fn open_store(store: &Store) -> Result<Box<dyn ConversationStore>, ConfigError> 
                 match FileStore::open_private(&path) {
                     Ok(store) => {
                         tracing::info!(directory = %path.display(), "CONVERSATIONS_DIR is not set, using a default");
-                        return Ok(Box::new(store));
+                        return Ok((Box::new(store), Some(path)));
                     }
                     Err(error) => reasons.push(refused(&path, error)),
                 }

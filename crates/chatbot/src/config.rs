@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 
+use crate::tenant::unhex;
+
 /// Where variables come from: the process, or a map in tests.
 pub trait Variables {
     /// The value of a variable, if it is set.
@@ -53,7 +55,10 @@ const fn variable(name: &'static str, default: &'static str, about: &'static str
 pub const VARIABLES: &[Variable] = &[
     variable("LISTEN", "127.0.0.1:8080", "address and port to listen on"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug, trace, or target=level pairs"),
-    variable("KNOWLEDGE_FILE", "(built in)", "YAML or JSON file of questions and answers"),
+    variable("TENANTS_FILE", "(demo)", "JSON or YAML file of tenants; without it one tenant is open to everybody"),
+    variable("OPERATOR_KEY_SHA256", "", "SHA-256 of the key that may manage tenants, in hexadecimal"),
+    variable("SESSION_SECRET", "(kept)", "signs widget sessions; 32 characters or more"),
+    variable("KNOWLEDGE_FILE", "(built in)", "the demo's questions and answers, YAML or JSON"),
     variable("CONVERSATION_STORE", "embedded", "embedded (files) or memory (lost with the process)"),
     variable("CONVERSATIONS_DIR", "(see below)", "directory of the embedded store"),
     variable("STREAM_DELTA_DELAY_MS", "0", "pause between two pieces of a streamed answer, 0 to 10000"),
@@ -74,7 +79,13 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `LOG_LEVEL`: what is logged, default `info`.
     pub log: Targets,
-    /// `KNOWLEDGE_FILE`: questions and answers, default built in.
+    /// `TENANTS_FILE`: the tenants, default one that is open to everybody.
+    pub tenants_file: Option<PathBuf>,
+    /// `OPERATOR_KEY_SHA256`: who may manage tenants, default nobody.
+    pub operator_key: Option<[u8; 32]>,
+    /// `SESSION_SECRET`: signs widget sessions, default one kept beside the conversations.
+    pub session_secret: Option<Hidden>,
+    /// `KNOWLEDGE_FILE`: the demo's questions and answers, default built in.
     pub knowledge_file: Option<PathBuf>,
     /// `CONVERSATION_STORE` and `CONVERSATIONS_DIR`: where conversations are kept.
     pub store: Store,
@@ -90,6 +101,23 @@ pub struct Config {
     pub worker_threads: usize,
     /// What runs, for `/version`, the metrics and the header `x-smartbot-commit`.
     pub release: Release,
+}
+
+/// A value that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// The value, for its one use.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// What is running.
@@ -161,6 +189,9 @@ impl Config {
         let config = Self {
             listen: reader.listen(),
             log: reader.parse("LOG_LEVEL", "info", "use error, warn, info, debug, trace, or target=level pairs"),
+            tenants_file: reader.text("TENANTS_FILE").map(PathBuf::from),
+            operator_key: reader.hash("OPERATOR_KEY_SHA256"),
+            session_secret: reader.secret("SESSION_SECRET"),
             knowledge_file: reader.text("KNOWLEDGE_FILE").map(PathBuf::from),
             store: reader.store(environment.as_deref()),
             delta_delay: Duration::from_millis(reader.number("STREAM_DELTA_DELAY_MS", 0, 0, 10_000)),
@@ -215,6 +246,23 @@ impl Reader<'_> {
             return None;
         }
         Some(value)
+    }
+
+    fn hash(&mut self, name: &'static str) -> Option<[u8; 32]> {
+        let value = self.text(name)?;
+        let hash = unhex(&value);
+        if hash.is_none() {
+            self.wrong(name, "is not 64 hexadecimal digits".to_owned(), "printf %s \"$KEY\" | sha256sum");
+        }
+        hash
+    }
+
+    fn secret(&mut self, name: &'static str) -> Option<Hidden> {
+        let value = self.text(name)?;
+        if value.len() < 32 {
+            self.wrong(name, "has fewer than 32 characters".to_owned(), "openssl rand -hex 32");
+        }
+        Some(Hidden(value))
     }
 
     fn parse<T>(&mut self, name: &'static str, default: &str, hint: &str) -> T

@@ -5,28 +5,61 @@
 //! [`MemoryStore`] is for trying things out and must be asked for.
 
 mod file;
+mod id;
 mod memory;
+mod message;
 
 use std::fmt;
 use std::pin::Pin;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 pub use file::FileStore;
+pub use id::{ConversationId, InvalidId, TenantId};
 pub use memory::MemoryStore;
+pub use message::{
+    Failure, Feedback, FinishReason, Message, Provenance, Rating, Role, Source, Status, StoredMessage, Usage,
+};
 
 /// The answer of a store, when it comes.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Where conversations are kept. A tenant never sees another tenant's conversation.
+///
+/// Messages of a conversation are numbered from 1 without gaps. Every method is atomic and durable
+/// when its future completes: another process that asks afterwards sees it.
 pub trait ConversationStore: Send + Sync + fmt::Debug {
-    /// Adds messages to a conversation, all or none, and returns the number of the first one.
-    /// With `create` the conversation must be new, otherwise it must exist.
-    fn append<'a>(&'a self, key: &'a ConversationKey, messages: Vec<Message>, create: bool) -> StoreFuture<'a, u64>;
+    /// Starts a conversation with its first messages. `owner` is the end user it belongs to; without
+    /// one it belongs to whoever knows its id.
+    fn create<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        owner: Option<&'a str>,
+        messages: &'a [Message],
+    ) -> StoreFuture<'a, ()>;
 
-    /// The last messages of a conversation, oldest first, at most `limit`.
-    fn recent<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Vec<StoredMessage>>;
+    /// Adds messages at the end, all or none; returns the number of the first one. Fails with
+    /// [`StoreError::Conflict`] when the conversation is no longer in the state the caller saw.
+    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64>;
+
+    /// Replaces a message that is still being generated, by its end or by more of its text. Fails
+    /// with [`StoreError::Conflict`] when it has ended already: the first end counts.
+    fn revise<'a>(&'a self, key: &'a ConversationKey, seq: u64, message: &'a Message) -> StoreFuture<'a, ()>;
+
+    /// Sets what a person thinks of a reply, a later opinion in place of an earlier one.
+    fn rate<'a>(&'a self, key: &'a ConversationKey, seq: u64, feedback: Feedback) -> StoreFuture<'a, ()>;
+
+    /// Moves from one state to another; [`StoreError::Conflict`] when it is in a third.
+    fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()>;
+
+    /// The conversation with its last messages, oldest first, at most `limit`.
+    fn load<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Conversation>;
+
+    /// The messages after number `after`, oldest first, at most `limit`, with the conversation.
+    fn page<'a>(&'a self, key: &'a ConversationKey, after: u64, limit: usize) -> StoreFuture<'a, Conversation>;
+
+    /// Forgets a conversation.
+    fn delete<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, ()>;
 
     /// Whether the store can be used now.
     fn check(&self) -> StoreFuture<'_, ()>;
@@ -41,100 +74,56 @@ pub struct ConversationKey {
     pub id: ConversationId,
 }
 
-/// A customer of ours: 1 to 64 characters of `a-z`, `0-9`, `-` and `_`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct TenantId(String);
-
-impl TenantId {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+/// A conversation as it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conversation {
+    /// The end user it belongs to, if it belongs to one.
+    pub owner: Option<String>,
+    /// Who is answering.
+    pub state: State,
+    /// The messages asked for, oldest first.
+    pub messages: Vec<StoredMessage>,
 }
 
-impl Default for TenantId {
-    fn default() -> Self {
-        Self("default".to_owned())
-    }
+/// Who answers in a conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The bot.
+    #[default]
+    Bot,
+    /// The bot, until a person comes who has been asked for.
+    PendingHuman,
+    /// A person; the bot is silent.
+    Human,
+    /// Nobody any more.
+    Closed,
 }
 
-/// A conversation's name: `cv_` and 128 random bits, so that knowing it is the right to read it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct ConversationId(String);
-
-impl ConversationId {
-    /// A new, unguessable id.
-    pub fn random() -> Result<Self, StoreError> {
-        Ok(Self(format!("cv_{}", random_hex().map_err(StoreError::Io)?)))
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Text that is no valid id.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a valid {0}")]
-pub struct InvalidId(&'static str);
-
-impl FromStr for TenantId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-        if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidId("tenant: 1 to 64 characters of a-z, 0-9, - and _"))
+impl State {
+    /// The name used in JSON and in stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Bot => "bot",
+            State::PendingHuman => "pending_human",
+            State::Human => "human",
+            State::Closed => "closed",
         }
     }
-}
 
-impl FromStr for ConversationId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        match text.strip_prefix("cv_") {
-            Some(rest) if rest.len() == 32 && rest.bytes().all(hex) => Ok(Self(text.to_owned())),
-            _ => Err(InvalidId("conversation_id: use the one an earlier answer gave")),
-        }
+    /// Whether a conversation may go from this state to another.
+    pub fn may_become(self, to: State) -> bool {
+        use State::{Bot, Closed, Human, PendingHuman};
+        matches!(
+            (self, to),
+            (Bot, PendingHuman | Human | Closed) | (PendingHuman, Human | Bot | Closed) | (Human, Bot | Closed)
+        )
     }
-}
 
-/// Who wrote a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The person.
-    User,
-    /// The service.
-    Assistant,
-}
-
-/// One message, as it is said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// Its own id.
-    pub id: String,
-    /// Who wrote it.
-    pub role: Role,
-    /// What it says.
-    pub text: String,
-    /// When, in milliseconds since 1970.
-    pub at_ms: u64,
-}
-
-/// One message, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredMessage {
-    /// Position in the conversation, from 1.
-    pub seq: u64,
-    /// The message itself.
-    #[serde(flatten)]
-    pub message: Message,
+    /// True for the state nothing has been done about; stores leave it out.
+    pub(crate) fn is_bot(&self) -> bool {
+        *self == State::Bot
+    }
 }
 
 /// Why a conversation cannot be read or written.
@@ -146,6 +135,9 @@ pub enum StoreError {
     /// The conversation has reached its largest size.
     #[error("the conversation is full")]
     Full,
+    /// It is no longer as the caller saw it.
+    #[error("the conversation was changed by another request")]
+    Conflict,
     /// Another process held the conversation too long.
     #[error("the conversation is in use by another request")]
     Busy,
@@ -155,36 +147,4 @@ pub enum StoreError {
     /// The system refused.
     #[error("the conversation store failed: {0}")]
     Io(#[from] std::io::Error),
-}
-
-/// 128 random bits in hexadecimal, from the kernel.
-///
-/// Not by the `getrandom` crate: linked statically it opens /dev/urandom, and an empty root may have
-/// no /dev.
-pub(crate) fn random_hex() -> std::io::Result<String> {
-    let mut bytes = [0_u8; 16];
-    // SAFETY: the pointer and the length describe `bytes`, which getentropy only writes to.
-    let failed = unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } != 0;
-    if failed {
-        return Err(std::io::Error::last_os_error());
-    }
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ConversationId, TenantId};
-
-    #[test]
-    fn ids_cannot_leave_their_directory() {
-        for text in ["", "..", "a/b", "A", "é", &"a".repeat(65)] {
-            assert!(text.parse::<TenantId>().is_err(), "{text}");
-        }
-        assert!("acme-1_x".parse::<TenantId>().is_ok());
-        for text in ["", "cv_", "cv_../../etc/passwd", "cv_0123456789ABCDEF0123456789abcdef"] {
-            assert!(text.parse::<ConversationId>().is_err(), "{text}");
-        }
-        let id = ConversationId::random().expect("random bits");
-        assert_eq!(id.as_str().parse::<ConversationId>().as_ref(), Ok(&id));
-    }
 }

@@ -4,17 +4,13 @@
 //! and the entry's answer is given; some of it and the closest questions are offered; less and the
 //! person is handed over.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::knowledge::{Entry, Knowledge, Wording};
 use crate::lexicon::Lexicon;
 use crate::retrieval::{Field, Hit, Index};
 use crate::text::{Language, is_cjk, normalise};
 
-/// From this coverage on, the best hit is the answer.
-const ANSWER: f32 = 0.6;
-/// From this coverage on, the best hits are offered as suggestions.
-const SUGGEST: f32 = 0.35;
 /// The most suggestions offered.
 const SUGGESTIONS: usize = 3;
 /// A suggestion needs at least this share of the best hit's score.
@@ -23,10 +19,27 @@ const SUGGESTION_SCORE: f32 = 0.3;
 const FOLLOW_UP_CJK: usize = 10;
 const FOLLOW_UP_WORDS: usize = 4;
 
+/// When an entry is an answer and when only a suggestion.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// From this coverage on, the best hit is the answer.
+    pub answer: f32,
+    /// From this coverage on, the best hits are offered as suggestions.
+    pub suggest: f32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { answer: 0.6, suggest: 0.35 }
+    }
+}
+
 /// Answers messages from one knowledge file.
 #[derive(Debug)]
 pub struct Engine {
     knowledge: Knowledge,
+    thresholds: Thresholds,
     shelves: Vec<Shelf>,
 }
 
@@ -57,7 +70,7 @@ pub struct Reply {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// An entry answers it.
@@ -83,24 +96,43 @@ impl Outcome {
 }
 
 /// A knowledge entry that a reply rests on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Citation {
     /// The entry's id.
     pub id: String,
     /// Its question, in the reply's language.
     pub title: String,
     /// Page with more about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Share of the question found in it, 0 to 1, three digits.
     pub coverage: f64,
 }
 
+/// An entry near a question, whether it answers it or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passage {
+    /// Which entry.
+    pub citation: Citation,
+    /// What it answers.
+    pub answer: String,
+}
+
 impl Engine {
     /// Indexes a knowledge file.
     pub fn new(knowledge: Knowledge) -> Self {
+        Self::with_thresholds(knowledge, Thresholds::default())
+    }
+
+    /// Indexes a knowledge file whose owner has an own opinion of what is an answer.
+    pub fn with_thresholds(knowledge: Knowledge, thresholds: Thresholds) -> Self {
         let shelves = Language::ALL.iter().map(|&language| Shelf::build(&knowledge, language)).collect();
-        Self { knowledge, shelves }
+        Self { knowledge, thresholds, shelves }
+    }
+
+    /// What is known.
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
     }
 
     /// Number of entries known.
@@ -116,19 +148,30 @@ impl Engine {
         };
         let hits = shelf.index.search(message, SUGGESTIONS);
         let best = hits.first().map_or(0.0, |hit| hit.coverage);
-        if best >= ANSWER {
+        if best >= self.thresholds.answer {
             return self.answer(shelf, &hits[0], false);
         }
         if let Some((other, hit)) = self.other_language(shelf, message) {
             return self.answer(other, &hit, false);
         }
-        if let Some(hit) = previous.and_then(|previous| follow_up(shelf, message, previous)) {
+        if let Some(hit) = previous.and_then(|previous| follow_up(shelf, message, previous, self.thresholds.answer)) {
             return self.answer(shelf, &hit, true);
         }
-        if best >= SUGGEST {
+        if best >= self.thresholds.suggest {
             return self.suggest(shelf, &hits, best);
         }
         self.handover(language, best)
+    }
+
+    /// The entries nearest to a message, best first.
+    pub fn nearest(&self, message: &str, limit: usize) -> Vec<Passage> {
+        let Some(shelf) = self.shelf(Language::of(message).unwrap_or(Language::Ja)) else { return Vec::new() };
+        let hits = shelf.index.search(message, limit);
+        let passage = |hit: &Hit| {
+            let (entry, wording) = self.entry(shelf, hit)?;
+            Some(Passage { citation: cite(entry, wording, hit), answer: wording.answer.clone() })
+        };
+        hits.iter().filter_map(passage).collect()
     }
 
     /// The shelf of a language, or of another one when nothing is written in it.
@@ -147,7 +190,7 @@ impl Engine {
             .iter()
             .filter(|shelf| shelf.language != asked.language)
             .find_map(|shelf| shelf.index.search(message, 1).first().map(|&hit| (shelf, hit)))
-            .filter(|(_, hit)| hit.coverage >= ANSWER)
+            .filter(|(_, hit)| hit.coverage >= self.thresholds.answer)
     }
 
     fn answer(&self, shelf: &Shelf, hit: &Hit, follow_up: bool) -> Reply {
@@ -220,14 +263,14 @@ impl Shelf {
 ///
 /// The message itself must have something in common with the entry, otherwise anything short
 /// would repeat the previous answer.
-fn follow_up(shelf: &Shelf, message: &str, previous: &str) -> Option<Hit> {
+fn follow_up(shelf: &Shelf, message: &str, previous: &str, answer: f32) -> Option<Hit> {
     if !is_short(message) {
         return None;
     }
     let together = shelf.index.search(&format!("{previous}\n{message}"), 1).into_iter().next()?;
     let alone = shelf.index.search(message, shelf.index.len());
     let shares = alone.iter().any(|hit| hit.document == together.document && hit.coverage >= 0.2);
-    (together.coverage >= ANSWER && shares).then_some(together)
+    (together.coverage >= answer && shares).then_some(together)
 }
 
 fn is_short(message: &str) -> bool {

@@ -1,20 +1,27 @@
 //! SmartBot: the SmartAssist chat service.
 //!
-//! `POST /v1/chat` answers from a knowledge file, in Japanese and English, and keeps the
-//! conversation in a store that outlives the process. The rest serves whoever runs it: probes,
-//! metrics, version, structured logs and a drain that loses no reply.
+//! `POST /v1/chat` answers a tenant's customers from its knowledge, in Japanese and English, and
+//! keeps the conversation in a store that outlives the process. The rest serves whoever runs it:
+//! probes, metrics, version, structured logs and a drain that loses no reply.
 //!
 //! From the inside out: [`text`] -> [`retrieval`] -> [`engine`] (pure), [`knowledge`] (the file),
-//! [`conversation`] (the store, behind a trait), [`app`] (everything a request needs),
-//! [`router`] (the route table), [`server`] (sockets, drain). Only [`config`] reads variables.
+//! [`conversation`] (the store, behind a trait), [`tenant`] (who is served), [`access`] (who asks),
+//! [`turn`] -> [`generation`] -> [`stream`] (a question becomes a reply), [`app`] (everything a
+//! request needs), [`router`] (the route table), [`server`] (sockets, drain). Only [`config`] reads
+//! variables.
 
+pub mod access;
+pub mod answer;
 pub mod app;
 #[cfg(any(feature = "bedrock", feature = "dynamodb"))]
 pub mod aws;
+pub mod body;
+pub mod clock;
 pub mod config;
 pub mod conversation;
 pub mod drain;
 pub mod engine;
+pub mod generation;
 pub mod healthcheck;
 pub mod knowledge;
 pub mod lexicon;
@@ -23,10 +30,13 @@ pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod problem;
+pub mod random;
 pub mod retrieval;
 pub mod router;
 pub mod routes;
 pub mod server;
+pub mod session;
 pub mod stream;
+pub mod tenant;
 pub mod text;
 pub mod turn;

@@ -1,6 +1,8 @@
 //! The `smartbot` program: configuration, threads, signals, exit codes.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chatbot::app::App;
@@ -13,6 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 const BAD_CONFIGURATION: u8 = 64;
+/// How often the tenants file is looked at.
+const RELOAD: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -106,7 +110,7 @@ fn run() -> ExitCode {
     }
 }
 
-async fn listen(config: Config, app: std::sync::Arc<App>) -> anyhow::Result<Drained> {
+async fn listen(config: Config, app: Arc<App>) -> anyhow::Result<Drained> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
@@ -117,9 +121,10 @@ async fn listen(config: Config, app: std::sync::Arc<App>) -> anyhow::Result<Drai
         version = env!("CARGO_PKG_VERSION"),
         commit = config.release.commit,
         environment = config.release.environment,
-        entries = app.engine.entries(),
+        tenants = app.tenants.all().len(),
         "listening"
     );
+    tokio::spawn(reload_tenants(Arc::clone(&app)));
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -141,4 +146,26 @@ async fn listen(config: Config, app: std::sync::Arc<App>) -> anyhow::Result<Drai
         Drained::Cut(connections) => tracing::error!(connections, "stopped: connections cut at the drain deadline"),
     }
     Ok(drained)
+}
+
+/// Takes up what another process, or a person, changed in the tenants file.
+async fn reload_tenants(app: Arc<App>) {
+    let mut failed = false;
+    loop {
+        tokio::time::sleep(RELOAD).await;
+        let again = Arc::clone(&app);
+        match tokio::task::spawn_blocking(move || again.tenants.reload()).await {
+            Ok(Ok(true)) => tracing::info!(tenants = app.tenants.all().len(), "tenants reloaded"),
+            Ok(Ok(false)) => {}
+            // Said once, not every time: the tenants that were read before stay.
+            Ok(Err(error)) => {
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::error!(error = %error, "the tenants file cannot be taken up");
+                }
+                continue;
+            }
+            Err(error) => tracing::error!(error = %error, "the tenants file could not be read"),
+        }
+        failed = false;
+    }
 }

@@ -11,9 +11,9 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::app::App;
-use crate::conversation::random_hex;
 use crate::drain::Phase;
 use crate::problem::Problem;
+use crate::random;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const COMMIT: HeaderName = HeaderName::from_static("x-smartbot-commit");
@@ -32,7 +32,7 @@ impl RequestId {
         match given {
             Some(id) => Self(id.into()),
             // Without randomness the id only loses its uniqueness; the request can still be served.
-            None => Self(random_hex().unwrap_or_else(|_| "unknown".to_owned()).into()),
+            None => Self(random::hex().unwrap_or_else(|_| "unknown".to_owned()).into()),
         }
     }
 }
@@ -50,13 +50,18 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
 
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
-        let allow = response.headers_mut().remove(header::ALLOW);
+        // What was set around the problem stays: Allow, CORS, rate limits.
+        let around = std::mem::take(response.headers_mut());
         response = problem.render(&id.0);
-        if let Some(allow) = allow {
-            response.headers_mut().insert(header::ALLOW, allow);
+        let headers = response.headers_mut();
+        for (name, value) in around.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
+            headers.entry(name).or_insert_with(|| value.clone());
         }
     }
     let headers = response.headers_mut();
+    if problem.as_ref().is_some_and(|problem| problem.status == http::StatusCode::UNAUTHORIZED) {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     headers.insert(COMMIT, app.commit_header.clone());
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(REQUEST_ID, value);

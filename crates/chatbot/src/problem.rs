@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::conversation::StoreError;
+use crate::conversation::{Failure, StoreError};
 
 /// What went wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,11 @@ impl Problem {
         Self { retry_after: Some(seconds), ..self }
     }
 
+    /// A request that is understood but cannot be accepted.
+    pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The request is not valid", detail)
+    }
+
     /// Something of ours broke: the caller learns nothing but the request's id.
     pub fn internal() -> Self {
         Self::new(
@@ -48,6 +53,20 @@ impl Problem {
     /// This process is about to stop.
     pub fn draining(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The server is shutting down", detail).retry_after(1)
+    }
+
+    /// A reply that did not come to its end. The message is kept; it may be sent again.
+    pub fn reply_failed(failure: Failure) -> Self {
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let (status, code, detail) = match failure {
+            Failure::Interrupted => (unavailable, "reply_interrupted", "The process that wrote it is gone."),
+            Failure::Draining => (unavailable, "draining", "The server is shutting down."),
+            Failure::Model => (StatusCode::BAD_GATEWAY, "reply_failed", "The language model broke off."),
+            Failure::Timeout => (StatusCode::GATEWAY_TIMEOUT, "reply_timeout", "It took too long."),
+            Failure::Abandoned => (unavailable, "reply_abandoned", "Nobody was reading it for 30 seconds."),
+        };
+        let detail = format!("{detail} Your message is kept: send it again.");
+        Self::new(status, code, "The reply was not finished", detail).retry_after(1)
     }
 
     /// The problem as JSON.
@@ -97,6 +116,12 @@ impl From<StoreError> for Problem {
                 "conversation_full",
                 "The conversation is full",
                 "Leave conversation_id out to start a new conversation.",
+            ),
+            StoreError::Conflict => Self::new(
+                StatusCode::CONFLICT,
+                "conversation_changed",
+                "The conversation has changed",
+                "Another request changed this conversation in the meantime. Read it again.",
             ),
             StoreError::Busy => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -3,3 +3,4 @@
 pub mod chat;
 pub mod conversations;
 pub mod operations;
+pub mod widget;

@@ -103,7 +103,11 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, config: &Config, stop: 
 
 /// Waits for what is open, up to the deadline.
 async fn finish(graceful: GracefulShutdown, app: &App, deadline: Duration) -> Drained {
-    let mut finished = pin!(graceful.shutdown());
+    // Replies that nobody reads any more count too: their questions were accepted.
+    let mut finished = pin!(async {
+        graceful.shutdown().await;
+        app.generations.idle().await;
+    });
     if timeout(deadline.saturating_sub(GOODBYE), &mut finished).await.is_ok() {
         return Drained::Complete;
     }

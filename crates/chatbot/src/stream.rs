@@ -1,104 +1,249 @@
 //! A reply as server-sent events: start, delta, citations, done, or error.
+//!
+//! Events are not recorded anywhere: they follow from the message alone. Its text is always cut
+//! into the same pieces, so event number n is the same whether it is sent while the reply is
+//! written, replayed from memory or from the store, and by whichever process. That is what makes
+//! `Last-Event-ID` work after everything that can go wrong.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header;
-use http_body::Frame;
+use futures_util::stream;
+use http::{HeaderName, header};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{self, error::SendTimeoutError};
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::app::App;
+use crate::conversation::{ConversationId, ConversationKey, Failure, Message, Status};
 use crate::drain::Phase;
+use crate::generation::stored;
 use crate::metrics::Open;
 use crate::observe::RequestId;
 use crate::problem::Problem;
-use crate::turn::Turn;
 
 /// Silence after which a comment keeps the connection alive.
 const PING: Duration = Duration::from_secs(15);
-/// Events waiting for a slow reader; then the sender waits too.
-const QUEUE: usize = 16;
-/// How long the sender waits for a reader that has stopped reading.
-const STALL: Duration = Duration::from_secs(20);
+/// How often a message that another process generates is read again.
+const POLL: Duration = Duration::from_millis(500);
 /// Characters in one delta.
 const DELTA: usize = 8;
 
-/// Starts sending a turn that has already been kept.
-pub fn respond(app: Arc<App>, turn: Turn, request_id: RequestId) -> Response {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+/// Where a message comes from while it is read.
+#[derive(Debug)]
+pub enum Feed {
+    /// From this process: it changes by itself.
+    Here(watch::Receiver<Message>),
+    /// From the store, where another process writes it.
+    Elsewhere {
+        /// The message's number.
+        seq: u64,
+        /// As it was last read.
+        message: Box<Message>,
+    },
+}
+
+impl Feed {
+    /// A message that is all there.
+    pub fn whole(message: Message) -> Self {
+        Self::Here(watch::channel(message).1)
+    }
+}
+
+/// Sends a message from the event after `after` on.
+pub fn respond(app: Arc<App>, key: ConversationKey, feed: Feed, after: u64, request_id: RequestId) -> Response {
     let open = app.metrics.stream();
-    tokio::spawn(send(app, turn, request_id, sender));
+    let reader = Reader {
+        app,
+        key,
+        feed,
+        cursor: Cursor::default(),
+        after,
+        paused: false,
+        ended: false,
+        request_id,
+        _open: open,
+    };
+    let events = stream::unfold(reader, |mut reader| async move {
+        reader.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), reader))
+    });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (headers, Body::new(Events::new(receiver, open, PING))).into_response()
+    (headers, Body::from_stream(events)).into_response()
 }
 
-async fn send(app: Arc<App>, turn: Turn, request_id: RequestId, sender: mpsc::Sender<Bytes>) {
-    let started = Instant::now();
-    let mut events = events(&turn);
-    let mut sent = 0_u64;
-    let end = loop {
-        let Some((name, data)) = events.pop_front() else {
-            break "done";
-        };
-        // In both cases the answer is kept; whoever comes back reads it from the conversation.
-        match sender.send_timeout(event(sent + 1, name, &data), STALL).await {
-            Ok(()) => {}
-            Err(SendTimeoutError::Closed(_)) => break "client left",
-            Err(SendTimeoutError::Timeout(_)) => break "client stalled",
-        }
-        sent += 1;
-        if name == "delta" && !app.delta_delay.is_zero() {
-            let closing = tokio::select! {
-                () = tokio::time::sleep(app.delta_delay) => false,
-                () = app.drain.reached(Phase::Closing) => true,
-            };
-            if closing {
-                let detail = format!("The whole answer is kept: GET /v1/conversations/{}.", turn.key.id.as_str());
-                let problem = json!({"problem": Problem::draining(detail).to_json(&request_id.0)});
-                // Nobody may be there any more; there is nothing else to do about it.
-                let _ = sender.try_send(event(sent + 1, "error", &problem));
-                break "draining";
+/// True when a reader that has event number `after` has everything.
+pub fn has_all(message: &Message, after: u64) -> bool {
+    let deltas = message.text.chars().count().div_ceil(DELTA) as u64;
+    // The start, the citations and the end; a failure is told again, because it asks for something.
+    matches!(message.status, Status::Complete | Status::Cancelled) && after >= deltas + 3
+}
+
+/// One reader of one message.
+struct Reader {
+    app: Arc<App>,
+    key: ConversationKey,
+    feed: Feed,
+    cursor: Cursor,
+    /// The last event the reader has already.
+    after: u64,
+    /// True when the pause before the next delta is due.
+    paused: bool,
+    ended: bool,
+    request_id: RequestId,
+    _open: Open,
+}
+
+impl Reader {
+    /// The next event, or a comment when it takes long.
+    async fn next(&mut self) -> Option<Bytes> {
+        if std::mem::take(&mut self.paused) {
+            // When the process is about to stop, the rest goes out at once.
+            tokio::select! {
+                () = sleep(self.app.delta_delay) => {}
+                () = self.app.drain.reached(Phase::Closing) => {}
             }
         }
-    };
-    let duration_ms = started.elapsed().as_millis() as u64;
-    tracing::info!(request_id = %request_id.0, events = sent, end, duration_ms, "stream");
+        while !self.ended {
+            let event = match &self.feed {
+                Feed::Here(message) => self.cursor.next(&message.borrow(), &self.key.id, &self.request_id),
+                Feed::Elsewhere { message, .. } => self.cursor.next(message, &self.key.id, &self.request_id),
+            };
+            match event {
+                Some(event) => {
+                    self.ended = event.last;
+                    if event.id > self.after || event.last {
+                        self.paused = event.pause && !self.app.delta_delay.is_zero();
+                        return Some(event.bytes);
+                    }
+                }
+                None => {
+                    if let Some(ping) = self.wait().await {
+                        return Some(ping);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Waits for more of the message.
+    async fn wait(&mut self) -> Option<Bytes> {
+        match &mut self.feed {
+            Feed::Here(message) => tokio::select! {
+                changed = message.changed() => {
+                    if changed.is_err() {
+                        // Its task is gone without an end: nothing more can come.
+                        self.ended = true;
+                        let id = self.cursor.id + 1;
+                        return Some(event(id, "error", &failure(Failure::Interrupted, &self.request_id)));
+                    }
+                    None
+                }
+                () = sleep(PING) => Some(Bytes::from_static(b": ping\n\n")),
+            },
+            Feed::Elsewhere { seq, message } => {
+                sleep(POLL).await;
+                match stored(self.app.store.as_ref(), &self.key, *seq).await {
+                    Ok(newer) => **message = newer,
+                    Err(error) => {
+                        tracing::warn!(error = %error, "a message could not be followed");
+                        self.ended = true;
+                        let id = self.cursor.id + 1;
+                        return Some(event(id, "error", &failure(Failure::Interrupted, &self.request_id)));
+                    }
+                }
+                // Comments are cheap, and the store is asked anyway.
+                Some(Bytes::from_static(b": waiting\n\n"))
+            }
+        }
+    }
 }
 
-/// Everything to send, in order.
-fn events(turn: &Turn) -> VecDeque<(&'static str, Value)> {
-    let reply = &turn.reply;
-    let mut events = VecDeque::new();
-    events.push_back(("start", json!({"conversation_id": turn.key.id, "message_id": turn.message_id})));
-    let characters: Vec<char> = reply.text.chars().collect();
-    for piece in characters.chunks(DELTA) {
-        events.push_back(("delta", json!({"text": piece.iter().collect::<String>()})));
+/// A place in a message's events.
+#[derive(Debug, Default, Clone, Copy)]
+struct Cursor {
+    /// The last event.
+    id: u64,
+    /// Bytes of the text that events have carried.
+    text: usize,
+    /// True after the citations.
+    cited: bool,
+}
+
+struct Event {
+    id: u64,
+    bytes: Bytes,
+    /// True for a delta: text that a person reads as it comes.
+    pause: bool,
+    last: bool,
+}
+
+impl Cursor {
+    /// The next event, if the message has got that far.
+    fn next(&mut self, message: &Message, conversation: &ConversationId, request_id: &RequestId) -> Option<Event> {
+        let ended = message.status != Status::Generating;
+        let id = self.id + 1;
+        let (mut pause, mut last) = (false, false);
+        // A shorter text is one whose last part was lost with its process.
+        let rest = message.text.get(self.text..).unwrap_or_default();
+        let bytes = if self.id == 0 {
+            event(id, "start", &json!({"conversation_id": conversation, "message_id": message.id}))
+        } else if let Some(piece) = piece(rest, ended) {
+            self.text += piece.len();
+            pause = true;
+            event(id, "delta", &json!({"text": piece}))
+        } else if !ended {
+            return None;
+        } else if message.status == Status::Failed {
+            last = true;
+            event(id, "error", &failure(message.failure.unwrap_or(Failure::Interrupted), request_id))
+        } else if !self.cited {
+            self.cited = true;
+            let citations = message.provenance.as_ref().map(|provenance| &provenance.citations);
+            event(id, "citations", &json!({"citations": citations.map_or(&[][..], Vec::as_slice)}))
+        } else {
+            last = true;
+            event(id, "done", &done(message))
+        };
+        self.id = id;
+        Some(Event { id, bytes, pause, last })
     }
-    events.push_back(("citations", json!({"citations": reply.citations})));
-    events.push_back((
-        "done",
-        json!({
-            "usage": turn.usage,
-            "finish_reason": turn.finish_reason(),
-            "source": turn.source(),
-            "outcome": reply.outcome,
-            "language": reply.language,
-            "confidence": turn.confidence(),
+}
+
+/// The next piece of a text: always as long, except at the very end.
+fn piece(rest: &str, ended: bool) -> Option<&str> {
+    match rest.char_indices().nth(DELTA) {
+        Some((end, _)) => Some(&rest[..end]),
+        None if rest.is_empty() => None,
+        // Eight characters are a piece even when no ninth has come yet.
+        None => (ended || rest.chars().count() == DELTA).then_some(rest),
+    }
+}
+
+fn done(message: &Message) -> Value {
+    match &message.provenance {
+        Some(provenance) => json!({
+            "usage": provenance.usage,
+            "finish_reason": provenance.finish_reason,
+            "source": provenance.source,
+            "outcome": provenance.outcome,
+            "language": provenance.language,
+            "confidence": provenance.confidence,
         }),
-    ));
-    events
+        None => json!({"finish_reason": "stop"}),
+    }
+}
+
+fn failure(failure: Failure, request_id: &RequestId) -> Value {
+    json!({"problem": Problem::reply_failed(failure).to_json(&request_id.0)})
 }
 
 /// One event as it goes over the wire. JSON has no raw line end, so one data line is enough.
@@ -106,59 +251,5 @@ fn event(id: u64, name: &str, data: &Value) -> Bytes {
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
 }
 
-/// The response body: what the sender gives, and a comment when it is silent for long.
-struct Events {
-    receiver: mpsc::Receiver<Bytes>,
-    ping: Interval,
-    _open: Open,
-}
-
-impl Events {
-    fn new(receiver: mpsc::Receiver<Bytes>, open: Open, silence: Duration) -> Self {
-        let mut ping = interval_at(tokio::time::Instant::now() + silence, silence);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { receiver, ping, _open: open }
-    }
-}
-
-impl http_body::Body for Events {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Poll::Ready(next) = self.receiver.poll_recv(cx) {
-            self.ping.reset();
-            return Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))));
-        }
-        ready!(self.ping.poll_tick(cx));
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b": ping\n\n")))))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::Metrics;
-    use http_body_util::BodyExt as _;
-
-    #[test]
-    fn an_event_is_one_block() {
-        let bytes = event(3, "delta", &json!({"text": "a\nb"}));
-        assert_eq!(bytes, "id: 3\nevent: delta\ndata: {\"text\":\"a\\nb\"}\n\n");
-    }
-
-    #[tokio::test]
-    async fn silence_is_filled_with_pings() {
-        let (sender, receiver) = mpsc::channel(1);
-        let metrics = Metrics::default();
-        let mut body = Events::new(receiver, metrics.stream(), Duration::from_millis(20));
-        let before = Instant::now();
-        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(frame, ": ping\n\n");
-        assert!(before.elapsed() >= Duration::from_millis(20));
-        sender.send(Bytes::from_static(b"x")).await.unwrap();
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "x");
-        drop(sender);
-        assert!(body.frame().await.is_none());
-    }
-}
+mod tests;

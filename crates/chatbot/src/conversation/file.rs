@@ -1,24 +1,32 @@
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{ConversationKey, ConversationStore, Message, StoreError, StoreFuture, StoredMessage};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Conversation, ConversationKey, ConversationStore, Feedback, Message, State, Status, StoreError, StoreFuture,
+    StoredMessage,
+};
 
 /// A conversation never grows beyond this.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
-/// What is read from the end of a file before all of it is.
-const TAIL: u64 = 64 * 1024;
+/// What is read from the end of a file, in turn, until it holds what is wanted.
+const TAILS: [u64; 3] = [8 * 1024, 128 * 1024, LARGEST_FILE];
 /// How long to wait for another writer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Conversations in files: `<dir>/<tenant>/<2 hex>/<id>.jsonl`, one message a line.
+/// Conversations in files: `<dir>/<tenant>/<2 hex>/<id>.jsonl`, one change a line.
 ///
 /// Writers hold an exclusive lock on the file, readers a shared one, so any number of processes
 /// may use the directory. A turn is appended with one write; a line without its end is what a
-/// killed writer left and is ignored, then overwritten. Data survives the process at once and the
-/// machine's power as soon as the system has written it out.
+/// killed writer left and is ignored, then overwritten. A message written again under its number
+/// replaces the earlier one, and every line tells the conversation's state after it, so that the
+/// end of a file is enough to go on. Data survives the process at once and the machine's power as
+/// soon as the system has written it out.
 #[derive(Debug, Clone)]
 pub struct FileStore {
     directory: PathBuf,
@@ -58,14 +66,90 @@ impl FileStore {
 }
 
 impl ConversationStore for FileStore {
-    fn append<'a>(&'a self, key: &'a ConversationKey, messages: Vec<Message>, create: bool) -> StoreFuture<'a, u64> {
-        let path = self.path(key);
-        blocking(move || append(&path, messages, create))
+    fn create<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        owner: Option<&'a str>,
+        messages: &'a [Message],
+    ) -> StoreFuture<'a, ()> {
+        let (path, owner) = (self.path(key), owner.map(str::to_owned));
+        let lines = numbered(1, messages);
+        blocking(move || {
+            let mut log = Log::create(&path)?;
+            log.owner = owner;
+            log.write(lines)
+        })
     }
 
-    fn recent<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Vec<StoredMessage>> {
+    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64> {
+        let (path, messages) = (self.path(key), messages.to_vec());
+        blocking(move || {
+            let mut log = Log::open(&path, Tail::Last(1))?;
+            if log.state != seen {
+                return Err(StoreError::Conflict);
+            }
+            let first = log.last + 1;
+            log.write(numbered(first, &messages))?;
+            Ok(first)
+        })
+    }
+
+    fn revise<'a>(&'a self, key: &'a ConversationKey, seq: u64, message: &'a Message) -> StoreFuture<'a, ()> {
+        let (path, message) = (self.path(key), message.clone());
+        blocking(move || {
+            let mut log = Log::open(&path, Tail::After(seq - 1))?;
+            if log.message(seq)?.status != Status::Generating {
+                return Err(StoreError::Conflict);
+            }
+            log.write(numbered(seq, &[message]))
+        })
+    }
+
+    fn rate<'a>(&'a self, key: &'a ConversationKey, seq: u64, feedback: Feedback) -> StoreFuture<'a, ()> {
         let path = self.path(key);
-        blocking(move || recent(&path, limit))
+        blocking(move || {
+            let mut log = Log::open(&path, Tail::After(seq - 1))?;
+            let mut message = log.message(seq)?.clone();
+            message.feedback = Some(feedback);
+            log.write(numbered(seq, &[message]))
+        })
+    }
+
+    fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()> {
+        let path = self.path(key);
+        blocking(move || {
+            let mut log = Log::open(&path, Tail::Last(1))?;
+            if log.state != from {
+                return Err(StoreError::Conflict);
+            }
+            log.state = to;
+            log.write(vec![(log.last, None)])
+        })
+    }
+
+    fn load<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Conversation> {
+        let path = self.path(key);
+        blocking(move || {
+            let mut conversation = Log::read(&path, Tail::Last(limit as u64))?;
+            let messages = &mut conversation.messages;
+            messages.drain(..messages.len().saturating_sub(limit));
+            Ok(conversation)
+        })
+    }
+
+    fn page<'a>(&'a self, key: &'a ConversationKey, after: u64, limit: usize) -> StoreFuture<'a, Conversation> {
+        let path = self.path(key);
+        blocking(move || {
+            let mut conversation = Log::read(&path, Tail::After(after))?;
+            conversation.messages.retain(|stored| stored.seq > after);
+            conversation.messages.truncate(limit);
+            Ok(conversation)
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, ()> {
+        let path = self.path(key);
+        blocking(move || std::fs::remove_file(path).map_err(not_found))
     }
 
     fn check(&self) -> StoreFuture<'_, ()> {
@@ -94,67 +178,153 @@ fn private() -> OpenOptions {
     options
 }
 
-fn append(path: &Path, messages: Vec<Message>, create: bool) -> Result<u64, StoreError> {
-    if create && let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
-    let mut file = private().read(true).write(true).create_new(create).open(path).map_err(not_found)?;
-    wait(|| file.try_lock())?;
-
-    let (kept, end) = read_tail(&mut file, 1)?;
-    let first = kept.last().map_or(1, |message| message.seq + 1);
-    let mut lines = Vec::new();
-    for (seq, message) in (first..).zip(messages) {
-        serde_json::to_writer(&mut lines, &StoredMessage { seq, message })
-            .map_err(|error| StoreError::Io(error.into()))?;
-        lines.push(b'\n');
-    }
-    if end + lines.len() as u64 > LARGEST_FILE {
-        return Err(StoreError::Full);
-    }
-    file.set_len(end)?;
-    file.seek(SeekFrom::Start(end))?;
-    if let Err(error) = file.write_all(&lines) {
-        // All or nothing: a full disk must not leave half a turn. The first error is the one that counts.
-        let _ = file.set_len(end);
-        return Err(error.into());
-    }
-    Ok(first)
+/// One line of a file.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    /// The message's number; without a message the last one's.
+    seq: u64,
+    /// The number of the last message, when this line writes an earlier one again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<u64>,
+    #[serde(default, skip_serializing_if = "State::is_bot")]
+    state: State,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<Message>,
 }
 
-fn recent(path: &Path, limit: usize) -> Result<Vec<StoredMessage>, StoreError> {
-    let mut file = File::open(path).map_err(not_found)?;
-    wait(|| file.try_lock_shared())?;
-    let (mut kept, _) = read_tail(&mut file, limit)?;
-    kept.drain(..kept.len().saturating_sub(limit));
-    Ok(kept)
+fn numbered(first: u64, messages: &[Message]) -> Vec<(u64, Option<Message>)> {
+    (first..).zip(messages.iter().cloned().map(Some)).collect()
 }
 
-/// At least the last `wanted` messages (or all), and where the last whole line ends.
-fn read_tail(file: &mut File, wanted: usize) -> Result<(Vec<StoredMessage>, u64), StoreError> {
-    let length = file.metadata()?.len();
-    if length > LARGEST_FILE {
-        return Err(StoreError::Damaged(format!("{length} bytes, the largest is {LARGEST_FILE}")));
+/// Which messages of a file are needed.
+#[derive(Clone, Copy)]
+enum Tail {
+    /// At least this many of the last ones.
+    Last(u64),
+    /// At least all after this number.
+    After(u64),
+}
+
+/// A locked file and the end of what it says.
+struct Log {
+    file: File,
+    /// Where the last whole line ends.
+    end: u64,
+    owner: Option<String>,
+    state: State,
+    /// The number of the last message, 0 without one.
+    last: u64,
+    messages: BTreeMap<u64, Message>,
+}
+
+impl Log {
+    fn create(path: &Path) -> Result<Self, StoreError> {
+        let open = || private().write(true).create_new(true).open(path);
+        let file = match open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if let Some(parent) = path.parent() {
+                    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+                }
+                open()
+            }
+            opened => opened,
+        }?;
+        wait(|| file.try_lock())?;
+        Ok(Self { file, end: 0, owner: None, state: State::Bot, last: 0, messages: BTreeMap::new() })
     }
-    let mut start = length.saturating_sub(TAIL);
-    loop {
-        file.seek(SeekFrom::Start(start))?;
-        let mut bytes = Vec::new();
-        (&mut *file).take(length - start).read_to_end(&mut bytes)?;
+
+    fn open(path: &Path, tail: Tail) -> Result<Self, StoreError> {
+        let file = private().read(true).write(true).open(path).map_err(not_found)?;
+        wait(|| file.try_lock())?;
+        Self::tail(file, tail)
+    }
+
+    fn read(path: &Path, tail: Tail) -> Result<Conversation, StoreError> {
+        let file = File::open(path).map_err(not_found)?;
+        wait(|| file.try_lock_shared())?;
+        let Self { owner, state, messages, .. } = Self::tail(file, tail)?;
+        let messages = messages.into_iter().map(|(seq, message)| StoredMessage { seq, message }).collect();
+        Ok(Conversation { owner, state, messages })
+    }
+
+    /// Reads the end of a file, more and more of it until it holds what is wanted.
+    fn tail(file: File, tail: Tail) -> Result<Self, StoreError> {
+        let length = file.metadata()?.len();
+        if length > LARGEST_FILE {
+            return Err(StoreError::Damaged(format!("{length} bytes, the largest is {LARGEST_FILE}")));
+        }
+        let mut log = Self { file, end: 0, owner: None, state: State::Bot, last: 0, messages: BTreeMap::new() };
+        for size in TAILS {
+            let start = length.saturating_sub(size);
+            log.parse(start, length)?;
+            if start == 0 || log.has(tail) {
+                break;
+            }
+        }
+        if log.end == 0 {
+            // A writer was killed between creating the file and writing its first line.
+            return Err(StoreError::NotFound);
+        }
+        Ok(log)
+    }
+
+    fn parse(&mut self, start: u64, length: u64) -> Result<(), StoreError> {
+        let mut bytes = vec![0; (length - start) as usize];
+        self.file.read_exact_at(&mut bytes, start)?;
         let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |last| last + 1);
         // A tail begins in the middle of a line, unless it is the whole file.
         let from = match start {
             0 => 0,
             _ => bytes.iter().position(|&b| b == b'\n').map_or(whole, |first| first + 1),
         };
-        let lines = bytes[from..whole.max(from)].split(|&b| b == b'\n').filter(|line| !line.is_empty());
-        let messages = lines
-            .map(|line| serde_json::from_slice(line).map_err(|error| StoreError::Damaged(error.to_string())))
-            .collect::<Result<Vec<StoredMessage>, _>>()?;
-        if start == 0 || messages.len() >= wanted {
-            return Ok((messages, start + whole as u64));
+        self.end = start + whole as u64;
+        self.messages.clear();
+        for line in bytes[from..whole.max(from)].split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+            let line: Line = serde_json::from_slice(line).map_err(|error| StoreError::Damaged(error.to_string()))?;
+            (self.owner, self.state) = (line.owner, line.state);
+            self.last = line.last.unwrap_or(line.seq);
+            if let Some(message) = line.message {
+                self.messages.insert(line.seq, message);
+            }
         }
-        start = 0;
+        Ok(())
+    }
+
+    /// Whether everything wanted has been read. Messages written again leave gaps at the front.
+    fn has(&self, tail: Tail) -> bool {
+        let last = self.last;
+        let first = match tail {
+            Tail::Last(count) => (last + 1).saturating_sub(count).max(1),
+            Tail::After(seq) => seq + 1,
+        };
+        last > 0 && (first..=last).all(|seq| self.messages.contains_key(&seq))
+    }
+
+    fn message(&self, seq: u64) -> Result<&Message, StoreError> {
+        self.messages.get(&seq).ok_or(StoreError::NotFound)
+    }
+
+    fn write(&mut self, lines: Vec<(u64, Option<Message>)>) -> Result<(), StoreError> {
+        let mut bytes = Vec::new();
+        for (seq, message) in lines {
+            let last = (seq < self.last).then_some(self.last);
+            let line = Line { seq, last, state: self.state, owner: self.owner.clone(), message };
+            serde_json::to_writer(&mut bytes, &line).map_err(|error| StoreError::Io(error.into()))?;
+            bytes.push(b'\n');
+        }
+        if self.end + bytes.len() as u64 > LARGEST_FILE {
+            return Err(StoreError::Full);
+        }
+        // What a killed writer left behind must not look like the end of our last line.
+        self.file.set_len(self.end)?;
+        if let Err(error) = self.file.write_all_at(&bytes, self.end) {
+            // All or nothing: a full disk must not leave half a turn. The first error is the one that counts.
+            let _ = self.file.set_len(self.end);
+            return Err(error.into());
+        }
+        Ok(())
     }
 }
 
@@ -181,102 +351,4 @@ fn not_found(error: std::io::Error) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::super::{ConversationId, Role, TenantId};
-    use super::*;
-
-    fn message(text: &str) -> Message {
-        Message { id: "m".into(), role: Role::User, text: text.into(), at_ms: 1 }
-    }
-
-    fn key() -> ConversationKey {
-        ConversationKey { tenant: TenantId::default(), id: ConversationId::random().unwrap() }
-    }
-
-    fn texts(messages: &[StoredMessage]) -> Vec<(u64, &str)> {
-        messages.iter().map(|stored| (stored.seq, stored.message.text.as_str())).collect()
-    }
-
-    #[tokio::test]
-    async fn what_is_appended_is_read_by_another_store() {
-        let directory = tempfile::tempdir().unwrap();
-        let (one, other) = (FileStore::open(directory.path()).unwrap(), FileStore::open(directory.path()).unwrap());
-        let key = key();
-        assert_eq!(one.append(&key, vec![message("a"), message("b")], true).await.unwrap(), 1);
-        assert_eq!(other.append(&key, vec![message("c")], false).await.unwrap(), 3);
-        assert_eq!(texts(&one.recent(&key, 2).await.unwrap()), [(2, "b"), (3, "c")]);
-    }
-
-    #[tokio::test]
-    async fn unknown_and_foreign_conversations_do_not_exist() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = FileStore::open(directory.path()).unwrap();
-        let ours = key();
-        store.append(&ours, vec![message("secret")], true).await.unwrap();
-        let theirs = ConversationKey { tenant: "other".parse().unwrap(), id: ours.id.clone() };
-        assert!(matches!(store.recent(&theirs, 9).await, Err(StoreError::NotFound)));
-        assert!(matches!(store.append(&theirs, vec![message("x")], false).await, Err(StoreError::NotFound)));
-        assert!(matches!(store.recent(&key(), 9).await, Err(StoreError::NotFound)));
-    }
-
-    #[tokio::test]
-    async fn half_a_line_of_a_killed_writer_is_overwritten() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = FileStore::open(directory.path()).unwrap();
-        let key = key();
-        store.append(&key, vec![message("a")], true).await.unwrap();
-        let mut file = OpenOptions::new().append(true).open(store.path(&key)).unwrap();
-        file.write_all(b"{\"seq\":2,\"id\":\"m\",\"ro").unwrap();
-        assert_eq!(texts(&store.recent(&key, 9).await.unwrap()), [(1, "a")]);
-        assert_eq!(store.append(&key, vec![message("b")], false).await.unwrap(), 2);
-        assert_eq!(texts(&store.recent(&key, 9).await.unwrap()), [(1, "a"), (2, "b")]);
-    }
-
-    #[tokio::test]
-    async fn long_conversations_are_read_whole_and_end_at_the_limit() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = FileStore::open(directory.path()).unwrap();
-        let key = key();
-        let long = "字".repeat(4000);
-        store.append(&key, vec![message(&long)], true).await.unwrap();
-        for _ in 0..20 {
-            store.append(&key, vec![message(&long)], false).await.unwrap();
-        }
-        assert_eq!(store.recent(&key, 100).await.unwrap().len(), 21);
-        assert_eq!(store.recent(&key, 3).await.unwrap().first().unwrap().seq, 19);
-        let huge = message(&"x".repeat(LARGEST_FILE as usize));
-        assert!(matches!(store.append(&key, vec![huge], false).await, Err(StoreError::Full)));
-        assert_eq!(store.recent(&key, 100).await.unwrap().len(), 21);
-    }
-
-    #[test]
-    fn a_link_is_not_private() {
-        let directory = tempfile::tempdir().unwrap();
-        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
-        FileStore::open_private(&real).unwrap();
-        std::os::unix::fs::symlink(&real, &link).unwrap();
-        assert!(FileStore::open(&link).is_ok());
-        assert!(FileStore::open_private(&link).is_err());
-    }
-
-    #[tokio::test]
-    async fn writers_take_turns() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = FileStore::open(directory.path()).unwrap();
-        let key = key();
-        store.append(&key, vec![message("0")], true).await.unwrap();
-        let tasks: Vec<_> = (0..20)
-            .map(|_| {
-                let (store, key) = (store.clone(), key.clone());
-                tokio::spawn(async move { store.append(&key, vec![message("x"), message("y")], false).await.unwrap() })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        let kept = store.recent(&key, 100).await.unwrap();
-        assert_eq!(kept.iter().map(|stored| stored.seq).collect::<Vec<_>>(), (1..=41).collect::<Vec<_>>());
-    }
-}
+mod tests;

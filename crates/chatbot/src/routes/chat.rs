@@ -3,153 +3,151 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Extension, Request, State};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+use crate::access::Caller;
 use crate::app::App;
-use crate::conversation::{ConversationId, ConversationKey, StoreError, TenantId};
+use crate::body;
+use crate::conversation::{ConversationId, ConversationKey, FinishReason, Message, Source, Status, Usage};
+use crate::engine::{Citation, Outcome};
 use crate::observe::RequestId;
 use crate::problem::Problem;
-use crate::stream;
-use crate::turn::{self, Turn};
+use crate::stream::{self, Feed};
+use crate::text::Language;
+use crate::turn::{self, Replying};
 
-/// The largest request body.
-const BODY_LIMIT: usize = 64 * 1024;
 /// The longest message, in characters.
-const MESSAGE_LIMIT: usize = 4_000;
-/// How long a caller may take to send the body.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+pub const MESSAGE_LIMIT: usize = 4_000;
+/// How long a reply in one document may take. It goes on after that, for whoever asks again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked. Unknown fields are ignored: old and new versions serve side by side in a deploy.
-#[derive(Deserialize)]
-struct ChatRequest {
+#[derive(Debug, Deserialize)]
+pub struct ChatRequest {
+    /// What the person wrote; at most 4,000 characters.
     message: String,
+    /// The conversation to go on with; without it a new one begins.
     #[serde(default)]
     conversation_id: Option<String>,
-    #[serde(default)]
-    tenant: Option<String>,
+    /// True for server-sent events, in place of what `Accept` says.
     #[serde(default)]
     stream: Option<bool>,
+}
+
+/// A reply in one document.
+#[derive(Debug, Serialize)]
+pub struct ChatReply<'a> {
+    schema: u32,
+    conversation_id: &'a ConversationId,
+    message_id: &'a str,
+    answer: &'a str,
+    status: Status,
+    #[serde(flatten)]
+    provenance: Option<ProvenanceView<'a>>,
+}
+
+/// Where a reply comes from.
+#[derive(Debug, Serialize)]
+pub struct ProvenanceView<'a> {
+    language: Language,
+    outcome: Outcome,
+    confidence: f64,
+    citations: &'a [Citation],
+    source: Source,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    finish_reason: FinishReason,
+    usage: Usage,
 }
 
 /// Answers a message.
 pub async fn chat(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Extension(request_id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, Problem> {
     let wants_events = accepts_events(request.headers());
-    let asked = parse(request).await?;
-    let tenant = match &asked.tenant {
-        Some(name) => name.parse().map_err(|error| invalid("invalid_tenant", format!("{error}")))?,
-        None => TenantId::default(),
-    };
-    let existing = match &asked.conversation_id {
-        Some(id) => Some(id.parse().map_err(|error| invalid("invalid_conversation_id", format!("{error}")))?),
-        None => None,
-    };
-    let (key, create) = match existing {
-        Some(id) => (ConversationKey { tenant, id }, false),
-        None => {
-            let id = ConversationId::random().map_err(|error| store_problem(&app, error))?;
-            (ConversationKey { tenant, id }, true)
-        }
-    };
-    // The turn is on disk before the first byte goes out: a lost connection loses no answer.
-    let turn = turn::take(&app, key, create, asked.message.trim()).await.map_err(|error| store_problem(&app, error))?;
+    let asked: ChatRequest = body::json(request).await?;
+    let message = text(&asked.message)?;
+    let conversation = asked.conversation_id.as_deref().map(conversation_id).transpose()?;
+    // The question is kept before the first byte goes out: a lost connection loses nothing.
+    let turn = turn::take(&app, &caller, conversation, message).await?;
     // The body's word is more particular than the header's.
     if asked.stream.unwrap_or(wants_events) {
-        Ok(stream::respond(app, turn, request_id))
-    } else {
-        Ok(json_response(&whole(&turn)))
+        let feed = match turn.reply {
+            Replying::Whole(message) => Feed::whole(*message),
+            Replying::Live(message) => Feed::Here(message),
+        };
+        return Ok(stream::respond(app, turn.key, feed, 0, request_id));
+    }
+    match turn.reply {
+        Replying::Whole(message) => Ok(whole(&turn.key, &message)),
+        Replying::Live(message) => finished(&turn.key, message).await,
     }
 }
 
-/// The reply in one document.
-fn whole(turn: &Turn) -> serde_json::Value {
-    let reply = &turn.reply;
-    json!({
-        "schema": 1,
-        "conversation_id": turn.key.id,
-        "message_id": turn.message_id,
-        "answer": reply.text,
-        "language": reply.language,
-        "outcome": reply.outcome,
-        "confidence": turn.confidence(),
-        "citations": reply.citations,
-        "source": turn.source(),
-        "finish_reason": turn.finish_reason(),
-        "usage": turn.usage,
+/// Waits for the end of a reply that is being generated.
+async fn finished(key: &ConversationKey, mut message: watch::Receiver<Message>) -> Result<Response, Problem> {
+    let ended = timeout(PATIENCE, message.wait_for(|message| message.status != Status::Generating)).await;
+    let message = match ended {
+        Ok(Ok(message)) => message.clone(),
+        Ok(Err(_)) => return Err(Problem::internal()),
+        Err(_) => {
+            let detail = format!("It goes on: GET /v1/conversations/{}/messages.", key.id.as_str());
+            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "reply_slow", "The reply takes long", detail));
+        }
+    };
+    match (message.status, message.failure) {
+        (Status::Failed, Some(failure)) => Err(Problem::reply_failed(failure)),
+        _ => Ok(whole(key, &message)),
+    }
+}
+
+fn whole(key: &ConversationKey, message: &Message) -> Response {
+    let provenance = message.provenance.as_ref().map(|provenance| ProvenanceView {
+        language: provenance.language,
+        outcome: provenance.outcome,
+        confidence: provenance.confidence,
+        citations: &provenance.citations,
+        source: provenance.source,
+        model: provenance.model.as_deref(),
+        finish_reason: provenance.finish_reason,
+        usage: provenance.usage,
+    });
+    body::answer(&ChatReply {
+        schema: 1,
+        conversation_id: &key.id,
+        message_id: &message.id,
+        answer: &message.text,
+        status: message.status,
+        provenance,
     })
 }
 
-async fn parse(request: Request) -> Result<ChatRequest, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "Unsupported media type",
-            "Send the body as application/json.",
-        ));
+/// A message's text within its limits.
+pub(super) fn text(message: &str) -> Result<&str, Problem> {
+    let message = message.trim();
+    if message.is_empty() {
+        return Err(Problem::invalid("message_empty", "message has no text."));
     }
-    let body = read(request.into_body()).await?;
-    let asked: ChatRequest = serde_json::from_slice(&body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => invalid("invalid_request", describe(&error)),
-        _ => Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "The body is not JSON", describe(&error)),
-    })?;
-    if asked.message.trim().is_empty() {
-        return Err(invalid("message_empty", "message has no text."));
-    }
-    let length = asked.message.chars().count();
+    // Bytes first: counting is for the long ones only.
+    let length = if message.len() > MESSAGE_LIMIT { message.chars().count() } else { 0 };
     if length > MESSAGE_LIMIT {
-        return Err(invalid(
-            "message_too_long",
-            format!("message has {length} characters, the most is {MESSAGE_LIMIT}."),
-        ));
+        let detail = format!("message has {length} characters, the most is {MESSAGE_LIMIT}.");
+        return Err(Problem::invalid("message_too_long", detail));
     }
-    Ok(asked)
+    Ok(message)
 }
 
-/// Where the JSON is wrong. The parser's own text may quote the message, so only safe parts are shown.
-fn describe(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!("at line {} column {}", error.line(), error.column());
-    if text.starts_with("missing field") { text } else { format!("The body is not as expected {place}.") }
-}
-
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_LIMIT).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            "The body is too large",
-            format!("The most is {BODY_LIMIT} bytes."),
-        )),
-        Ok(Err(_)) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body ended early", "Send it again."))
-        }
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "body_timeout",
-            "The body took too long",
-            format!("It must arrive within {} seconds.", BODY_PATIENCE.as_secs()),
-        )),
-    }
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+/// A conversation's id from outside.
+pub(super) fn conversation_id(id: &str) -> Result<ConversationId, Problem> {
+    id.parse().map_err(|error| Problem::invalid("invalid_conversation_id", format!("{error}")))
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
@@ -158,30 +156,4 @@ fn accepts_events(headers: &HeaderMap) -> bool {
             .split(',')
             .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream"))
     })
-}
-
-/// A request that is understood but cannot be accepted.
-pub(super) fn invalid(code: &'static str, detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The request is not valid", detail)
-}
-
-/// A store's failure, counted when it is ours.
-pub(super) fn store_problem(app: &App, error: StoreError) -> Problem {
-    if !matches!(error, StoreError::NotFound | StoreError::Full) {
-        app.metrics.store_failure();
-    }
-    error.into()
-}
-
-/// A JSON answer that nobody may cache.
-pub(super) fn json_response<T: Serialize>(value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => {
-            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
-        }
-        Err(error) => {
-            tracing::error!(error = %error, "an answer could not be written as JSON");
-            Problem::internal().into_response()
-        }
-    }
 }

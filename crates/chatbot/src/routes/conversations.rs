@@ -1,32 +1,244 @@
-//! `GET /v1/conversations/{id}`: what was said, so that a reload or a lost connection loses nothing.
+//! Conversations: read, followed, cancelled, rated and deleted, so that a reload or a lost connection loses nothing.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::response::Response;
-use http::Uri;
-use serde_json::json;
+use axum::extract::{Extension, Path, Query, Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
 
+use crate::access::Caller;
 use crate::app::App;
-use crate::conversation::{ConversationKey, TenantId};
+use crate::body;
+use crate::clock::now_ms;
+use crate::conversation::{
+    ConversationId, ConversationKey, Failure, Feedback, Message, Rating, Role, Source, State as Answering, Status,
+    StoreError, StoredMessage,
+};
+use crate::engine::{Citation, Outcome};
+use crate::generation::{interrupted, stored};
+use crate::observe::RequestId;
 use crate::problem::Problem;
+use crate::stream::{self, Feed};
 
-use super::chat::{invalid, json_response, store_problem};
+use super::chat::conversation_id;
 
-/// The most messages returned.
-const LIMIT: usize = 200;
+/// Messages in one answer, unless asked otherwise.
+const PAGE: usize = 50;
+/// The most messages in one answer.
+const LARGEST_PAGE: usize = 200;
+/// How far back a message is looked for by its id.
+const FINDABLE: usize = 200;
+/// The longest comment on a reply, in characters.
+const LONGEST_COMMENT: usize = 1_000;
 
-/// The last messages of a conversation; `?tenant=` names the tenant.
-pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>, uri: Uri) -> Result<Response, Problem> {
-    // Tenant names need no percent-encoding, so nothing has to be decoded.
-    let tenant =
-        uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("tenant="));
-    let tenant: TenantId = match tenant {
-        Some(name) => name.parse().map_err(|error| invalid("invalid_tenant", format!("{error}")))?,
-        None => TenantId::default(),
+/// A conversation and its last messages.
+#[derive(Debug, Serialize)]
+pub struct ConversationView {
+    schema: u32,
+    id: ConversationId,
+    conversation_id: ConversationId,
+    state: Answering,
+    messages: Vec<MessageView>,
+    /// Where the next page of messages begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// A message as callers see it.
+#[derive(Debug, Serialize)]
+pub struct MessageView {
+    id: String,
+    seq: u64,
+    role: Role,
+    text: String,
+    at_ms: u64,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<Failure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    citations: Vec<Citation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feedback: Option<Rating>,
+}
+
+impl From<StoredMessage> for MessageView {
+    fn from(StoredMessage { seq, message }: StoredMessage) -> Self {
+        let message = if message.is_orphaned(now_ms()) { interrupted(message) } else { message };
+        let Message { id, role, text, at_ms, status, failure, provenance, feedback, .. } = message;
+        let (outcome, source) = provenance.as_ref().map(|from| (from.outcome, from.source)).unzip();
+        let citations = provenance.map(|from| from.citations).unwrap_or_default();
+        let feedback = feedback.map(|feedback| feedback.rating);
+        Self { id, seq, role, text, at_ms, status, failure, outcome, source, citations, feedback }
+    }
+}
+
+/// Which messages are wanted.
+#[derive(Debug, Deserialize)]
+pub struct PageQuery {
+    /// `next_cursor` of the page before.
+    cursor: Option<u64>,
+    /// The most messages, 1 to 200; 50 without it.
+    limit: Option<usize>,
+}
+
+/// A conversation with its last messages.
+pub async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let key = caller.conversation(conversation_id(&id)?);
+    let conversation = app.conversation(&caller, &key, LARGEST_PAGE).await?;
+    let messages = conversation.messages.into_iter().map(MessageView::from).collect();
+    Ok(body::answer(&view(key, conversation.state, messages, None)))
+}
+
+/// The messages of a conversation, page by page, oldest first.
+pub async fn messages(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    query: Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|_| Problem::invalid("invalid_page", "cursor and limit are whole numbers."))?;
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=LARGEST_PAGE).contains(&limit) {
+        return Err(Problem::invalid("invalid_page", format!("limit must be from 1 to {LARGEST_PAGE}.")));
+    }
+    let key = caller.conversation(conversation_id(&id)?);
+    let page = app.store.page(&key, query.cursor.unwrap_or(0), limit + 1).await;
+    let mut page = page.map_err(|error| app.store_problem(error))?;
+    if !caller.may_see(&page) {
+        return Err(StoreError::NotFound.into());
+    }
+    let more = page.messages.len() > limit;
+    page.messages.truncate(limit);
+    let next = page.messages.last().filter(|_| more).map(|last| last.seq.to_string());
+    let messages = page.messages.into_iter().map(MessageView::from).collect();
+    Ok(body::answer(&view(key, page.state, messages, next)))
+}
+
+/// Forgets a conversation.
+pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let key = caller.conversation(conversation_id(&id)?);
+    app.conversation(&caller, &key, 1).await?;
+    app.store.delete(&key).await.map_err(|error| app.store_problem(error))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Goes on with a reply's stream after `Last-Event-ID`, or replays it.
+pub async fn events(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Extension(request_id): Extension<RequestId>,
+    Path((id, message_id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let after = headers.get("last-event-id").map(|id| id.to_str().ok().and_then(|id| id.trim().parse().ok()));
+    let after = match after {
+        None => 0,
+        Some(Some(after)) => after,
+        Some(None) => return Err(Problem::invalid("invalid_event_id", "Last-Event-ID is the number of an event.")),
     };
-    let id = id.parse().map_err(|error| invalid("invalid_conversation_id", format!("{error}")))?;
-    let key = ConversationKey { tenant, id };
-    let messages = app.store.recent(&key, LIMIT).await.map_err(|error| store_problem(&app, error))?;
-    Ok(json_response(&json!({"schema": 1, "conversation_id": key.id, "messages": messages})))
+    let key = caller.conversation(conversation_id(&id)?);
+    let (seq, message) = reply(&app, &caller, &key, &message_id).await?;
+    if stream::has_all(&message, after) {
+        // The one answer after which browsers stop asking again.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let feed = match (message.status, app.generations.find(&key, &message_id)) {
+        (Status::Generating, Some(generation)) => Feed::Here(generation.subscribe()),
+        (Status::Generating, None) => Feed::Elsewhere { seq, message: Box::new(message) },
+        _ => Feed::whole(message),
+    };
+    Ok(stream::respond(app, key, feed, after, request_id))
+}
+
+/// Stops a reply that is being generated; what is written of it is kept.
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((id, message_id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let key = caller.conversation(conversation_id(&id)?);
+    let (seq, message) = reply(&app, &caller, &key, &message_id).await?;
+    if let Some(generation) = app.generations.find(&key, &message_id) {
+        generation.cancel();
+    } else if message.status == Status::Generating {
+        // Another process generates it; it notices when it next writes.
+        let cancelled = Message { status: Status::Cancelled, lease_until_ms: None, ..message };
+        match app.store.revise(&key, seq, &cancelled).await {
+            Ok(()) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(app.store_problem(error)),
+        }
+    }
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+/// What somebody thinks of a reply.
+#[derive(Debug, Deserialize)]
+pub struct FeedbackRequest {
+    /// `up` or `down`.
+    rating: Rating,
+    /// In their own words; at most 1,000 characters.
+    #[serde(default)]
+    comment: Option<String>,
+}
+
+/// Rates a reply; a later rating replaces an earlier one.
+pub async fn feedback(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((id, message_id)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let key = caller.conversation(conversation_id(&id)?);
+    let FeedbackRequest { rating, comment } = body::json(request).await?;
+    let comment = comment.map(|comment| comment.trim().to_owned()).filter(|comment| !comment.is_empty());
+    if comment.as_ref().is_some_and(|comment| comment.chars().count() > LONGEST_COMMENT) {
+        let detail = format!("comment has more than {LONGEST_COMMENT} characters.");
+        return Err(Problem::invalid("comment_too_long", detail));
+    }
+    let (seq, message) = reply(&app, &caller, &key, &message_id).await?;
+    if message.status == Status::Generating {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "reply_in_progress",
+            "The reply is not finished",
+            "Rate it when it is.",
+        ));
+    }
+    let rated = app.store.rate(&key, seq, Feedback { rating, comment }).await;
+    rated.map_err(|error| app.store_problem(error))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// A reply of a conversation that this caller may see, with its number.
+async fn reply(app: &App, caller: &Caller, key: &ConversationKey, message_id: &str) -> Result<(u64, Message), Problem> {
+    let conversation = app.conversation(caller, key, FINDABLE).await?;
+    let found = conversation.messages.into_iter().rev().find(|stored| stored.message.id == message_id);
+    let found = found.filter(|stored| stored.message.role != Role::User).ok_or_else(|| {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "message_not_found",
+            "No such reply",
+            "GET the conversation's messages for their ids.",
+        )
+    })?;
+    let StoredMessage { seq, message } = found;
+    if !message.is_orphaned(now_ms()) {
+        return Ok((seq, message));
+    }
+    let message = stored(app.store.as_ref(), key, seq).await.map_err(|error| app.store_problem(error))?;
+    Ok((seq, message))
+}
+
+fn view(
+    key: ConversationKey,
+    state: Answering,
+    messages: Vec<MessageView>,
+    next_cursor: Option<String>,
+) -> ConversationView {
+    ConversationView { schema: 1, id: key.id.clone(), conversation_id: key.id, state, messages, next_cursor }
 }

@@ -8,14 +8,13 @@ use http::{StatusCode, header};
 use serde_json::json;
 
 use crate::app::App;
+use crate::body;
 use crate::drain::Phase;
 use crate::problem::Problem;
 
-use super::chat::json_response;
-
 /// `GET /health`: the process works. Stays 200 while draining, so that nobody kills it then.
 pub async fn health() -> Response {
-    json_response(&json!({"status": "ok"}))
+    body::answer(&json!({"status": "ok"}))
 }
 
 /// `GET /ready`: new requests are welcome.
@@ -33,20 +32,21 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
             "The log says why.",
         ));
     }
-    Ok(json_response(&json!({"status": "ready"})))
+    Ok(body::answer(&json!({"status": "ready"})))
 }
 
 /// `GET /metrics`: Prometheus text.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let ready = app.drain.phase() == Phase::Serving;
-    let page = app.metrics.render(&app.release, app.engine.entries(), ready);
+    let page =
+        app.metrics.render(&app.release, app.tenants.all().iter().map(|tenant| tenant.engine.entries()).sum(), ready);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
 /// `GET /version`: what is running.
 pub async fn version(State(app): State<Arc<App>>) -> Response {
     let release = &app.release;
-    json_response(&json!({
+    body::answer(&json!({
         "schema": 1,
         "name": "smartbot",
         "version": env!("CARGO_PKG_VERSION"),

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::client::{ask, get, post, send};
 use crate::program::Program;
+use crate::tenants::Tenants;
 
 fn server() -> (tempfile::TempDir, Program) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -78,23 +79,26 @@ fn a_stream_has_all_events_in_order() {
 
 #[test]
 fn a_conversation_remembers_and_is_private_to_its_tenant() {
-    let (_directory, server) = server();
-    let (_, first) = ask(server.address, &json!({"message": "プランをダウングレードしたい", "tenant": "acme"}));
+    let tenants = Tenants::new(&["acme", "other"]);
+    let server = tenants.start(&[]);
+    let (acme, other) = (tenants.key("acme"), tenants.key("other"));
+    let first = post(server.address, &json!({"message": "プランをダウングレードしたい"}), &[acme]).json();
     let id = first["conversation_id"].as_str().unwrap();
-    let (_, second) =
-        ask(server.address, &json!({"message": "いつから有効になる？", "conversation_id": id, "tenant": "acme"}));
-    assert_eq!(second["citations"][0]["id"], "change-plan");
-    let (_, alone) = ask(server.address, &json!({"message": "いつから有効になる？"}));
+    let follow_up = json!({"message": "いつから有効になる？", "conversation_id": id});
+    assert_eq!(post(server.address, &follow_up, &[acme]).json()["citations"][0]["id"], "change-plan");
+    let alone = post(server.address, &json!({"message": "いつから有効になる？"}), &[acme]).json();
     assert_ne!(alone["outcome"], "answer");
 
-    let history = get(server.address, &format!("/v1/conversations/{id}?tenant=acme")).json();
+    let path = format!("/v1/conversations/{id}");
+    let history = send(server.address, "GET", &path, &[acme], b"").unwrap().json();
     let roles: Vec<_> = history["messages"].as_array().unwrap().iter().map(|message| message["role"].clone()).collect();
     assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
 
-    assert_eq!(get(server.address, &format!("/v1/conversations/{id}?tenant=other")).status, 404);
-    assert_eq!(get(server.address, &format!("/v1/conversations/{id}")).status, 404);
-    let (status, problem) = ask(server.address, &json!({"message": "x", "conversation_id": id, "tenant": "other"}));
-    assert_eq!((status, &problem["code"]), (404, &json!("conversation_not_found")));
+    assert_eq!(send(server.address, "GET", &path, &[other], b"").unwrap().status, 404);
+    let unknown = get(server.address, &path);
+    assert_eq!((unknown.status, unknown.header("www-authenticate")), (401, Some("Bearer")));
+    let refused = post(server.address, &follow_up, &[other]);
+    assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("conversation_not_found")));
 }
 
 /// Method, path, headers, body; expected status and code.
@@ -122,7 +126,6 @@ fn what_cannot_be_accepted_is_explained() {
         ),
         ("POST", "/v1/chat", vec![json_type], b"{\"message\":\" \"}", 422, "message_empty"),
         ("POST", "/v1/chat", vec![json_type], long.as_bytes(), 422, "message_too_long"),
-        ("POST", "/v1/chat", vec![json_type], b"{\"message\":\"x\",\"tenant\":\"../x\"}", 422, "invalid_tenant"),
         (
             "POST",
             "/v1/chat",

@@ -5,3 +5,4 @@ mod evaluation;
 mod http;
 mod process;
 mod program;
+mod tenants;

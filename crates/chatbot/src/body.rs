@@ -1,0 +1,88 @@
+//! Bodies in and out: read with limits, explained when wrong, never quoted.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// The largest body of most requests.
+pub const SMALL: usize = 64 * 1024;
+/// The largest body of a knowledge import.
+pub const LARGE: usize = 2 * 1024 * 1024;
+/// How long a caller may take to send the body.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads a JSON body of at most [`SMALL`] bytes.
+pub async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Unsupported media type",
+            "Send the body as application/json.",
+        ));
+    }
+    let body = read(request.into_body(), SMALL).await?;
+    serde_json::from_slice(&body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::invalid("invalid_request", describe(&error)),
+        _ => Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "The body is not JSON", describe(&error)),
+    })
+}
+
+/// Reads a body of at most `limit` bytes.
+pub async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The body is too large",
+            format!("The most is {limit} bytes."),
+        )),
+        Ok(Err(_)) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The body ended early", "Send it again."))
+        }
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "The body took too long",
+            format!("It must arrive within {} seconds.", PATIENCE.as_secs()),
+        )),
+    }
+}
+
+/// A JSON answer that nobody may cache.
+pub fn answer<T: Serialize>(value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+        }
+        Err(error) => {
+            tracing::error!(error = %error, "an answer could not be written as JSON");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Where the JSON is wrong. The parser's own text may quote the message, so only safe parts are shown.
+fn describe(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!("at line {} column {}", error.line(), error.column());
+    if text.starts_with("missing field") { text } else { format!("The body is not as expected {place}.") }
+}

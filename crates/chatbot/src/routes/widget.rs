@@ -1,0 +1,45 @@
+//! `POST /v1/widget/sessions`: a publishable key becomes a short-lived token.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::body;
+use crate::problem::Problem;
+use crate::session;
+use crate::text::Language;
+
+/// What a widget sends.
+#[derive(Debug, Deserialize)]
+pub struct SessionRequest {
+    /// The publishable key.
+    key: String,
+    /// An earlier token, whose conversations stay within reach.
+    #[serde(default)]
+    renew: Option<String>,
+}
+
+/// What a widget gets.
+#[derive(Debug, Serialize)]
+pub struct SessionReply<'a> {
+    /// Bearer token for the chat routes.
+    token: String,
+    /// Until when it is good, in milliseconds since 1970.
+    expires_at: u64,
+    /// The language to greet in, if the tenant speaks only one.
+    locale: Option<Language>,
+    /// What the tenant is called.
+    name: &'a str,
+}
+
+/// Opens a session, or goes on with one.
+pub async fn sessions(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    let headers = request.headers().clone();
+    let asked: SessionRequest = body::json(request).await?;
+    let (token, found) = session::open(&app, &asked.key, asked.renew.as_deref(), &headers)?;
+    let name = found.tenant.settings.name.as_str();
+    Ok(body::answer(&SessionReply { token: token.token, expires_at: token.expires_ms, locale: None, name }))
+}
