@@ -1,4 +1,4 @@
-//! From a binary and its source to an image: layer, configuration, manifest.
+//! From layers and their source to an image: configuration, manifest.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use time::format_description::well_known::Rfc3339;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::git::Source;
-use crate::layer;
+use crate::layer::Layer;
 use crate::oci::{
     CONFIG, Configuration, Descriptor, Empty, Execution, Healthcheck, History, LAYER, MANIFEST, Manifest, RootFs,
 };
-use crate::rootfs::{self, USER_ID};
+use crate::rootfs::USER_ID;
 use crate::target::Architecture;
 
 /// What the package's Cargo.toml says of the program. Read from the commit, never from the clone (a remote's URL or a git
@@ -42,7 +42,7 @@ pub struct Blob {
 pub struct Image {
     /// The manifest; its digest is the image's.
     pub manifest: Blob,
-    /// Configuration and layers, in the order they are uploaded.
+    /// Layers, lowest first, and the configuration last.
     pub blobs: Vec<Blob>,
 }
 
@@ -75,6 +75,12 @@ impl Image {
         self.manifest.digest()
     }
 
+    /// The layers, lowest first.
+    #[must_use]
+    pub fn layers(&self) -> &[Blob] {
+        self.blobs.split_last().map_or(&[], |(_, layers)| layers)
+    }
+
     /// Compressed bytes of configuration and layers: what a pull transfers.
     #[must_use]
     pub fn size(&self) -> u64 {
@@ -82,49 +88,56 @@ impl Image {
     }
 }
 
-/// Makes the image of a static binary.
+/// Makes the image of these layers, lowest first.
 ///
 /// # Errors
-/// The commit's time is out of every calendar, or the layer cannot be packed.
+/// The commit's time is out of every calendar.
 pub fn assemble(
-    binary: Vec<u8>,
+    layers: Vec<Layer>,
     architecture: Architecture,
     source: &Source,
     description: &Description,
 ) -> Result<Image, Error> {
-    let layer = layer::pack(&rootfs::entries(binary)).map_err(Error::Pack)?;
-    let created = OffsetDateTime::from_unix_timestamp(source.time)
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .ok_or(Error::CommitTime(source.time))?;
+    let created = created(source)?;
+    let history = History { created: created.clone(), created_by: "smartassist image".to_owned() };
     let configuration = Configuration {
         created: created.clone(),
         architecture: architecture.as_str().to_owned(),
         os: "linux",
         config: execution(source, &created, description),
-        rootfs: RootFs { kind: "layers", diff_ids: vec![layer.diff_id] },
-        history: vec![History { created, created_by: "smartassist image".to_owned() }],
+        history: vec![history; layers.len()],
+        rootfs: RootFs { kind: "layers", diff_ids: layers.iter().map(|layer| layer.diff_id.clone()).collect() },
     };
-    let config = Blob::new(CONFIG, serde_json::to_vec(&configuration).map_err(Error::Serialize)?);
-    let layer = Blob::new(LAYER, layer.blob);
+    of_parts(layers, serde_json::to_vec(&configuration).map_err(Error::Serialize)?)
+}
+
+/// Makes the image of layers and a finished configuration.
+pub(crate) fn of_parts(layers: Vec<Layer>, configuration: Vec<u8>) -> Result<Image, Error> {
+    let config = Blob::new(CONFIG, configuration);
+    let layers: Vec<Blob> = layers.into_iter().map(|layer| Blob::new(LAYER, layer.blob)).collect();
     let manifest = Manifest {
         schema_version: 2,
         media_type: MANIFEST.to_owned(),
         artifact_type: None,
         config: config.descriptor.clone(),
-        layers: vec![layer.descriptor.clone()],
+        layers: layers.iter().map(|layer| layer.descriptor.clone()).collect(),
         subject: None,
         annotations: BTreeMap::new(),
     };
     let manifest = Blob::new(MANIFEST, serde_json::to_vec(&manifest).map_err(Error::Serialize)?);
-    Ok(Image { manifest, blobs: vec![layer, config] })
+    Ok(Image { manifest, blobs: layers.into_iter().chain([config]).collect() })
+}
+
+/// When the commit was made, as every label and the configuration say it.
+pub(crate) fn created(source: &Source) -> Result<String, Error> {
+    OffsetDateTime::from_unix_timestamp(source.time)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .ok_or(Error::CommitTime(source.time))
 }
 
 fn execution(source: &Source, created: &str, description: &Description) -> Execution {
-    let revision = match &source.dirty {
-        None => source.commit.to_string(),
-        Some(hash) => format!("{}-dirty-{hash}", source.commit),
-    };
+    let revision = source.revision();
     let mut labels = BTreeMap::new();
     let mut label = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
@@ -141,6 +154,7 @@ fn execution(source: &Source, created: &str, description: &Description) -> Execu
     Execution {
         user: format!("{USER_ID}:{USER_ID}"),
         exposed_ports: BTreeMap::from([("8080/tcp".to_owned(), Empty {})]),
+        volumes: BTreeMap::from([("/data".to_owned(), Empty {})]),
         env: vec![
             "LISTEN=0.0.0.0:8080".to_owned(),
             format!("SMARTBOT_COMMIT={revision}"),

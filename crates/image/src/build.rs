@@ -1,48 +1,72 @@
 //! `image build` from end to end: source, binary, image, layout, push.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::archive;
 use crate::assemble::{self, Description, Image};
 use crate::compile::{Program, Workspace};
 use crate::credentials::Credentials;
 use crate::digest::Digest;
+use crate::docker;
 use crate::ecr;
 use crate::elf;
 use crate::error::Error;
 use crate::git::{Commit, Source};
+use crate::layer;
 use crate::layout;
 use crate::login::Login;
 use crate::progress::{Progress, Step};
 use crate::registry::{Options, Registry, Repository};
 use crate::settings::Settings;
 use crate::tag::{self, Stage, Tag};
-use crate::target::Target;
+use crate::target::{Architecture, Target};
+use crate::verify::{self, Elsewhere};
 
 /// What is to be built, and where it goes.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// The checkout.
     pub directory: PathBuf,
+    /// Who builds.
+    pub builder: Builder,
     /// What cargo builds.
     pub program: Program,
     /// The compiler target; the host's own if not given.
     pub target: Option<String>,
+    /// The processor that the image is for; the host's own, or the target's, if not given.
+    pub architecture: Option<Architecture>,
     /// A static binary to package instead of building one.
     pub binary: Option<PathBuf>,
     /// The commit of that binary; read from git if not given.
     pub commit: Option<Commit>,
+    /// Whether the image is built a second time elsewhere, and must be the same.
+    pub verify: bool,
     /// Environments to name in tags.
     pub stages: Vec<Stage>,
     /// Where the layout goes; `target/image/<tag>` if not given.
-    pub output: Option<PathBuf>,
+    pub layout: Option<PathBuf>,
+    /// A file for the archive that `docker load`, `podman load` and `skopeo` read.
+    pub archive: Option<PathBuf>,
     /// Where to push.
     pub destination: Destination,
+    /// Another repository of the registry, to take blobs from.
+    pub mount_from: Option<String>,
     /// A file for `imageDetail.json`, which CodePipeline's deploy action reads.
     pub image_detail: Option<PathBuf>,
     /// Whether an image of uncommitted changes may be pushed.
     pub allow_dirty: bool,
+}
+
+/// Who builds the image.
+#[derive(Debug, Clone, Default)]
+pub enum Builder {
+    /// This program.
+    #[default]
+    Oci,
+    /// A Docker engine, by the checkout's Dockerfile.
+    Docker(docker::Options),
 }
 
 /// Where an image is pushed.
@@ -78,6 +102,8 @@ pub struct Report {
     pub dirty: bool,
     /// The layout on disk.
     pub layout: PathBuf,
+    /// The archive, if one was asked for.
+    pub archive: Option<PathBuf>,
 }
 
 /// Builds, and pushes if asked to.
@@ -87,6 +113,9 @@ pub struct Report {
 pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>) -> Result<Report, Error> {
     let source = source(request, settings)?;
     // Refusals that need no build come before it.
+    if request.verify && source.dirty.is_some() {
+        return Err(Error::DirtyVerify);
+    }
     let tags = tag::of_build(&source, &request.stages)?;
     if source.dirty.is_some() {
         if request.destination != Destination::Nowhere && !request.allow_dirty {
@@ -96,24 +125,30 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
     }
     // A missing repository or password is worth knowing before minutes of compiling.
     let place = locate(&request.destination, settings).await?;
-    let (image, images) = make(request, &source, settings, progress)?;
-    let output = match &request.output {
-        Some(output) => request.directory.join(output),
-        None => {
-            std::fs::create_dir_all(&images).map_err(Error::io("create", &images))?;
-            images.join(tags[0].as_str())
-        }
+    let made = make(request, &source, &tags, settings, progress)?;
+    let image = &made.image;
+    if request.verify {
+        verify_reproducible(request, &made, &source, settings, progress)?;
+    }
+    let layout = match &request.layout {
+        Some(layout) => request.directory.join(layout),
+        None => made.images.join(tags[0].as_str()),
     };
-    if let Some(parent) = output.parent() {
+    if let Some(parent) = layout.parent() {
         std::fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
     }
-    layout::write(&output, &image, &tags)?;
-    progress(Step::Built { digest: image.digest(), size: image.size(), layout: &output });
+    layout::write(&layout, image, &tags)?;
+    progress(Step::Built { digest: image.digest(), size: image.size(), layout: &layout });
+    let archive = request.archive.as_ref().map(|file| request.directory.join(file));
+    if let Some(file) = &archive {
+        archive::write(file, image, &request.program.binary, &tags)?;
+    }
 
     let repository = match place {
         Some((repository, login)) => {
-            let registry = Registry::new(repository.clone(), login, Options::default(), progress)?;
-            registry.push(&image, &tags).await?;
+            let options = Options { mount_from: request.mount_from.clone(), ..Options::default() };
+            let registry = Registry::new(repository.clone(), login, options, progress)?;
+            registry.push(image, &tags).await?;
             Some(repository)
         }
         None => None,
@@ -132,7 +167,8 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
         pushed: repository.is_some(),
         repository: repository.map(|repository| repository.to_string()),
         dirty: source.dirty.is_some(),
-        layout: output,
+        layout,
+        archive,
     })
 }
 
@@ -165,13 +201,28 @@ fn source(request: &Request, settings: &Settings) -> Result<Source, Error> {
     Ok(Source::given(commit.clone(), time))
 }
 
-/// The image, and the directory its layout goes to by default.
+struct Made {
+    image: Image,
+    /// The program in it; not known where Docker built.
+    binary: Option<Vec<u8>>,
+    /// The directory for layouts.
+    images: PathBuf,
+}
+
 fn make(
     request: &Request,
     source: &Source,
+    tags: &[Tag],
     settings: &Settings,
     progress: Progress<'_>,
-) -> Result<(Image, PathBuf), Error> {
+) -> Result<Made, Error> {
+    if let Builder::Docker(options) = &request.builder {
+        let workspace = Workspace::find(&request.directory)?;
+        let description = workspace.describe(&request.program.package)?;
+        let inputs = docker::Inputs { source, description: &description, architecture: request.architecture };
+        let image = docker::build(&request.directory, options, &inputs, (&request.program.binary, tags), progress)?;
+        return Ok(Made { image, binary: None, images: workspace.target_directory().join("image") });
+    }
     let (binary, path, description, target_directory) = match &request.binary {
         Some(path) => {
             let path = request.directory.join(path);
@@ -181,16 +232,50 @@ fn make(
         None => {
             let workspace = Workspace::find(&request.directory)?;
             let description = workspace.describe(&request.program.package)?;
-            let target = Target::resolve(request.target.as_deref())?;
+            let target = Target::resolve(request.target.as_deref(), request.architecture)?;
             let binary = workspace.compile(&request.program, &target, source, settings, progress)?;
             (binary, PathBuf::from(&request.program.binary), description, workspace.target_directory().to_owned())
         }
     };
-    let architecture = architecture(&binary, &path)?;
-    let image = assemble::assemble(binary, architecture, source, &description)?;
-    Ok((image, target_directory.join("image")))
+    let architecture = elf::inspect(&binary).map_err(|reason| Error::Binary { path: path.clone(), reason })?;
+    if let Some(wanted) = request.architecture.filter(|wanted| *wanted != architecture) {
+        return Err(Error::OtherArchitecture { path, wanted, actual: architecture });
+    }
+    let images = target_directory.join("image");
+    let layers = layer::of_binary(binary.clone(), Some(&images.join("layers")))?;
+    let image = assemble::assemble(layers, architecture, source, &description)?;
+    Ok(Made { image, binary: Some(binary), images })
 }
 
-fn architecture(binary: &[u8], path: &Path) -> Result<crate::target::Architecture, Error> {
-    elf::inspect(binary).map_err(|reason| Error::Binary { path: path.to_owned(), reason })
+/// Builds the commit once more, elsewhere, and compares.
+fn verify_reproducible(
+    request: &Request,
+    made: &Made,
+    source: &Source,
+    settings: &Settings,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
+    let Some(binary) = made.binary.as_ref().filter(|_| request.binary.is_none()) else {
+        return Err(Error::NothingToVerify);
+    };
+    let directory = made.images.join(format!("verify.{}", std::process::id()));
+    let elsewhere = Elsewhere::prepare(&request.directory, &source.commit, directory, settings)?;
+    progress(Step::BuildingAgain { directory: &elsewhere.checkout() });
+    let (home, target) = (elsewhere.cargo_home(), elsewhere.target());
+    let workspace = Workspace::find_apart(&elsewhere.checkout(), &home, &target)?;
+    let settings = Settings { cargo_home: Some(home), ..settings.clone() };
+    let triple = Target::resolve(request.target.as_deref(), request.architecture)?;
+    let twin = workspace.compile(&request.program, &triple, source, &settings, progress)?;
+    let architecture = elf::inspect(&twin).map_err(|reason| Error::Binary { path: elsewhere.checkout(), reason })?;
+    let description = workspace.describe(&request.program.package)?;
+    let image = assemble::assemble(layer::of_binary(twin.clone(), None)?, architecture, source, &description)?;
+    match verify::compare(&made.image, &image, [binary, &twin])? {
+        None => {
+            progress(Step::Reproduced { digest: image.digest() });
+            Ok(())
+        }
+        Some(difference) => {
+            Err(Error::NotReproducible { one: made.image.digest().clone(), other: image.digest().clone(), difference })
+        }
+    }
 }

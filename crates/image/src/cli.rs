@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use image::build::{self, Destination, Report, Request};
+use image::build::{self, Builder, Destination, Report, Request};
 use image::credentials::Credentials;
 use image::git::Commit;
 use image::progress::{Progress, Step};
-use image::registry::{Options, Repository};
+use image::registry::{Options, Reference, Repository, Version};
 use image::settings::Settings;
 use image::tag::{Stage, Tag};
-use image::{Digest, Error, Registry, layout};
+use image::target::Architecture;
+use image::{Digest, Error, Registry, docker, layout};
 
 use crate::terminal::{self, Terminal};
 
@@ -35,6 +36,8 @@ enum Command {
     Build(Box<BuildArguments>),
     /// Push a layout that `image build` wrote, every byte checked.
     Push(PushArguments),
+    /// Pull an image into a layout, every byte checked.
+    Pull(PullArguments),
     /// Give an image that is in a registry one more tag, without an upload.
     Tag(TagArguments),
 }
@@ -54,9 +57,34 @@ struct BuildArguments {
     /// Write {"ImageURI": "repository@sha256:…"} to this file after the push.
     #[arg(long, value_name = "FILE", requires = "push")]
     image_detail: Option<PathBuf>,
+    /// Who builds: this program, which needs no engine, or Docker by the checkout's Dockerfile.
+    #[arg(long, value_enum, default_value_t = BuilderName::Oci)]
+    builder: BuilderName,
+    /// Build the commit a second time, in another folder with another target folder and CARGO_HOME; fail, naming the first
+    /// file that differs, if the image is not the same.
+    #[arg(long, conflicts_with = "binary")]
+    verify_reproducible: bool,
+    /// Write one archive that `docker load`, `podman load` and `skopeo` (oci-archive: and docker-archive:) read.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Where the OCI image layout goes [default: target/image/<tag>].
     #[arg(long, value_name = "DIR")]
-    output: Option<PathBuf>,
+    layout: Option<PathBuf>,
+    /// Take blobs from this repository of the same registry instead of sending them.
+    #[arg(long, value_name = "NAME", requires = "push")]
+    mount_from: Option<String>,
+    /// With --builder docker, the image to compile in; resolved to its digest [default: rust:1.95-slim].
+    #[arg(long, value_name = "IMAGE", env = "RUST_IMAGE")]
+    base_image: Option<String>,
+    /// With --builder docker, a secret for the Dockerfile's secret mounts: id=cargo-config or id=ca-certificates.
+    #[arg(long = "secret", value_name = "id=ID,src=FILE")]
+    secrets: Vec<String>,
+    /// With --builder docker, the network of the build's steps, in Docker's words.
+    #[arg(long, value_name = "MODE")]
+    network: Option<String>,
+    /// The processor the image is for: amd64 or arm64 [default: this machine's own].
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| text.parse::<Architecture>())]
+    architecture: Option<Architecture>,
     /// Also tag the image for an environment: staging-<shortsha> or prod-<shortsha>.
     #[arg(long = "for", value_name = "ENVIRONMENT", value_enum)]
     stages: Vec<Stage>,
@@ -75,6 +103,21 @@ struct BuildArguments {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum BuilderName {
+    Oci,
+    Docker,
+}
+
+#[derive(Debug, Args)]
+struct PullArguments {
+    /// The image, as in registry.example.com/smartassist/chatbot@sha256:… or …:v1.2.3.
+    #[arg(value_name = "IMAGE", value_parser = |text: &str| text.parse::<Reference>())]
+    reference: Reference,
+    /// The layout's directory.
+    layout: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +163,18 @@ pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
             runtime.block_on(registry.push(&image, &tags)).map_err(Error::from)?;
             terminal::line(&format!("{}@{}", arguments.repository, image.digest()))
         }
+        Command::Pull(PullArguments { reference, layout }) => {
+            let registry = registry(&reference.repository, &settings, &progress)?;
+            let image = runtime
+                .block_on(async { registry.pull(&registry.resolve(&reference.version).await?).await })
+                .map_err(Error::from)?;
+            let tags = match &reference.version {
+                Version::Tag(tag) => vec![tag.clone()],
+                Version::Digest(_) => Vec::new(),
+            };
+            layout::write(layout, &image, &tags)?;
+            terminal::line(&format!("{}@{}", reference.repository, image.digest()))
+        }
         Command::Tag(arguments) => {
             let registry = registry(&arguments.repository, &settings, &progress)?;
             runtime.block_on(registry.add_tag(&arguments.digest, &arguments.tag)).map_err(Error::from)?;
@@ -140,7 +195,19 @@ fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
         binary: arguments.binary.clone(),
         commit: arguments.commit.clone(),
         stages: arguments.stages.clone(),
-        output: arguments.output.clone(),
+        builder: match arguments.builder {
+            BuilderName::Oci => Builder::Oci,
+            BuilderName::Docker => Builder::Docker(docker::Options {
+                base_image: arguments.base_image.clone(),
+                secrets: arguments.secrets.clone(),
+                network: arguments.network.clone(),
+            }),
+        },
+        architecture: arguments.architecture,
+        verify: arguments.verify_reproducible,
+        archive: arguments.output.clone(),
+        layout: arguments.layout.clone(),
+        mount_from: arguments.mount_from.clone(),
         destination: destination(arguments)?,
         image_detail: arguments.image_detail.clone(),
         allow_dirty: arguments.allow_dirty,
@@ -172,6 +239,9 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     match &report.repository {
         Some(repository) => lines.push(format!("pushed  {repository}@{}", report.digest)),
         None => lines.push(format!("layout  {}", report.layout.display())),
+    }
+    if let Some(archive) = &report.archive {
+        lines.push(format!("archive {}", archive.display()));
     }
     terminal::line(&lines.join("\n"))
 }

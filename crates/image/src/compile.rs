@@ -45,6 +45,8 @@ impl Default for Program {
 #[derive(Debug)]
 pub struct Workspace {
     metadata: Metadata,
+    /// Variables that say where cargo works.
+    place: Vec<(&'static str, PathBuf)>,
 }
 
 /// What went wrong with cargo.
@@ -132,15 +134,33 @@ impl Workspace {
     /// # Errors
     /// cargo is missing, or `directory` is in no workspace.
     pub fn find(directory: &Path) -> Result<Self, CompileError> {
+        Self::find_with(directory, Vec::new())
+    }
+
+    /// The same for a checkout that is built with a CARGO_HOME and a target folder of its own.
+    ///
+    /// # Errors
+    /// As for [`Workspace::find`].
+    pub fn find_apart(directory: &Path, cargo_home: &Path, target: &Path) -> Result<Self, CompileError> {
+        let place = vec![
+            ("CARGO_HOME", cargo_home.to_owned()),
+            ("CARGO_TARGET_DIR", target.to_owned()),
+            ("CARGO_BUILD_BUILD_DIR", target.to_owned()),
+        ];
+        Self::find_with(directory, place)
+    }
+
+    fn find_with(directory: &Path, place: Vec<(&'static str, PathBuf)>) -> Result<Self, CompileError> {
         let arguments = ["metadata", "--format-version=1", "--no-deps"];
-        let output = cargo(directory).args(arguments).stdin(Stdio::null()).output().map_err(CompileError::Start)?;
+        let output =
+            cargo(directory, &place).args(arguments).stdin(Stdio::null()).output().map_err(CompileError::Start)?;
         if !output.status.success() {
             return Err(CompileError::Failed {
                 arguments: arguments.join(" "),
                 message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             });
         }
-        Ok(Self { metadata: serde_json::from_slice(&output.stdout).map_err(CompileError::Answer)? })
+        Ok(Self { metadata: serde_json::from_slice(&output.stdout).map_err(CompileError::Answer)?, place })
     }
 
     /// Where finished things go.
@@ -191,7 +211,7 @@ impl Workspace {
         let mut flags = vec![OsString::from("-Ctarget-feature=+crt-static")];
         flags.extend(settings.cargo_home.as_ref().map(|home| remap(home, "/cargo")));
         flags.push(remap(build, "/build"));
-        let mut command = cargo(root);
+        let mut command = cargo(root, &self.place);
         command
             .args(["rustc", "--locked", "--release", "--package", &program.package, "--bin", &program.binary])
             .args(["--target", target.triple(), "--message-format=json-render-diagnostics", "--"])
@@ -228,7 +248,7 @@ impl Workspace {
         let same = last_root == root || (!tree.is_empty() && last_tree == tree);
         if !same {
             progress(Step::Isolating);
-            let mut command = cargo(&self.metadata.workspace_root);
+            let mut command = cargo(&self.metadata.workspace_root, &self.place);
             command.args(["clean", "--quiet", "--release", "--target", target.triple()]);
             for package in &self.metadata.packages {
                 command.args(["--package", &package.name]);
@@ -256,7 +276,7 @@ fn remap(from: &Path, to: &str) -> OsString {
 
 /// cargo without the variables that would change the binary or make dependencies look changed: flags and profiles of the
 /// caller, and what an outer `cargo run` set for its own package.
-fn cargo(directory: &Path) -> Command {
+fn cargo(directory: &Path, place: &[(&'static str, PathBuf)]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(directory);
     let exact = [
@@ -277,6 +297,7 @@ fn cargo(directory: &Path) -> Command {
             command.env_remove(&name);
         }
     }
+    command.envs(place.iter().map(|(name, path)| (name, path)));
     command
 }
 

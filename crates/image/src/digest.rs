@@ -44,6 +44,12 @@ impl Digest {
     }
 }
 
+impl From<Sha256> for Digest {
+    fn from(hash: Sha256) -> Self {
+        Self(format!("sha256:{:x}", hash.finalize()))
+    }
+}
+
 impl FromStr for Digest {
     type Err = DigestError;
 

@@ -4,14 +4,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::compile::CompileError;
+use crate::contents::LayerError;
 use crate::credentials::CredentialError;
 use crate::digest::{Digest, DigestError};
+use crate::docker::DockerError;
 use crate::ecr::EcrError;
 use crate::elf::ElfError;
 use crate::git::GitError;
+use crate::oci::DocumentError;
 use crate::registry::RegistryError;
 use crate::tag::TagError;
-use crate::target::TargetError;
+use crate::target::{Architecture, TargetError};
+use crate::verify::Difference;
 
 /// A failure.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +42,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: serde_json::Error,
+        source: DocumentError,
     },
     /// A blob of a layout has other bytes than its name says.
     #[error("{} is damaged: its content is {actual}", path.display())]
@@ -79,6 +83,38 @@ pub enum Error {
         /// Why.
         reason: ElfError,
     },
+    /// The binary is for another processor than the image.
+    #[error("{} is for {actual}, and the image should be for {wanted}", path.display())]
+    OtherArchitecture {
+        /// The binary.
+        path: PathBuf,
+        /// Asked for.
+        wanted: Architecture,
+        /// Found.
+        actual: Architecture,
+    },
+    /// A second build of uncommitted changes would be a build of something else.
+    #[error("the working tree has uncommitted changes, so there is no commit to build a second time")]
+    DirtyVerify,
+    /// A given binary, or one that Docker built, is not built a second time.
+    #[error("only what this builder compiles can be built a second time and compared")]
+    NothingToVerify,
+    /// Two builds of one commit differ.
+    #[error("the build is not reproducible: {one} here, {other} elsewhere; the first difference: {difference}")]
+    NotReproducible {
+        /// The first build.
+        one: Digest,
+        /// The second build.
+        other: Digest,
+        /// Where they differ.
+        difference: Difference,
+    },
+    /// A layer that nobody should unpack.
+    #[error("a layer is refused")]
+    Layer(#[from] LayerError),
+    /// Docker.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// Tags.
     #[error(transparent)]
     Tag(#[from] TagError),
@@ -132,10 +168,14 @@ impl Error {
             | Self::DirtyPush
             | Self::RepositoryMissing
             | Self::Binary { .. }
+            | Self::OtherArchitecture { .. }
+            | Self::DirtyVerify
+            | Self::NothingToVerify
             | Self::Tag(_)
             | Self::Digest(_)
             | Self::Target(_)
             | Self::Credentials(_) => Kind::Configuration,
+            Self::Docker(error) => error.kind(),
             Self::Registry(error) => error.kind(),
             Self::Ecr(error) => error.kind(),
             Self::Io { .. }
@@ -145,6 +185,8 @@ impl Error {
             | Self::Damaged { .. }
             | Self::ImageCount { .. }
             | Self::CommitTime(_)
+            | Self::NotReproducible { .. }
+            | Self::Layer(_)
             | Self::Git(_)
             | Self::Compile(_) => Kind::Failure,
         }
@@ -158,7 +200,7 @@ impl Error {
             Self::Io { .. } => "check that the path exists, that you may use it, and that the disk has room",
             Self::Document { .. } | Self::Damaged { .. } => "build the image again with `image build`",
             Self::ImageCount { .. } => "give the directory that `image build` printed",
-            Self::NotALayout(_) => "give another `--output`, or empty that directory yourself",
+            Self::NotALayout(_) => "give another `--layout`, or empty that directory yourself",
             Self::CommitTime(_) => "check the commit with `git log -1 --format=%ct`",
             Self::SourceDateEpoch(_) => "unset it, or give a number",
             Self::DirtyPush => "commit the changes, or push an image marked `-dirty-…` with `--allow-dirty`",
@@ -169,6 +211,16 @@ impl Error {
                 "build it with `-C target-feature=+crt-static` and an explicit `--target`"
             }
             Self::Binary { .. } => "give a static Linux binary for x86-64 or 64-bit Arm",
+            Self::OtherArchitecture { .. } => {
+                "build for the processor that the environment files name (`task.architecture`), or give another `--architecture`"
+            }
+            Self::DirtyVerify => "commit the changes, then verify",
+            Self::NothingToVerify => "leave `--binary` and `--builder docker` out",
+            Self::NotReproducible { .. } => {
+                "find what the text comes from: a path (`env!(\"CARGO_MANIFEST_DIR\")`), a time, or a build script's output"
+            }
+            Self::Layer(_) => "do not use this image",
+            Self::Docker(error) => error.hint(),
             Self::Tag(error) => error.hint(),
             Self::Digest(_) => "copy it whole, as `image build` printed it",
             Self::Git(error) => error.hint(),

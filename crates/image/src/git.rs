@@ -141,6 +141,15 @@ impl Source {
         })
     }
 
+    /// The commit as the image names it: marked if the tree has other content.
+    #[must_use]
+    pub fn revision(&self) -> String {
+        match &self.dirty {
+            None => self.commit.to_string(),
+            Some(hash) => format!("{}-dirty-{hash}", self.commit),
+        }
+    }
+
     /// A source known by its commit alone, for a binary that was built elsewhere.
     #[must_use]
     pub fn given(commit: Commit, time: i64) -> Self {

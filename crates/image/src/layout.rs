@@ -44,20 +44,31 @@ fn fill(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error> {
         let path = blobs.join(blob.digest().hex());
         fs::write(&path, &blob.bytes).map_err(Error::io("write", &path))?;
     }
-    let manifests = tags
+    for (name, content) in documents(image, tags)? {
+        let path = directory.join(name);
+        fs::write(&path, content).map_err(Error::io("write", &path))?;
+    }
+    Ok(())
+}
+
+/// The files of a layout beside its blobs.
+pub(crate) fn documents(image: &Image, tags: &[Tag]) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+    // An image without a name is listed too.
+    let mut manifests: Vec<Descriptor> = tags
         .iter()
         .map(|tag| Descriptor {
             annotations: BTreeMap::from([(REF_NAME.to_owned(), tag.to_string())]),
             ..image.manifest.descriptor.clone()
         })
         .collect();
-    let index = Index::new(manifests);
-    let version = LayoutVersion { image_layout_version: "1.0.0".to_owned() };
-    for (name, content) in [("index.json", serde_json::to_vec(&index)), ("oci-layout", serde_json::to_vec(&version))] {
-        let path = directory.join(name);
-        fs::write(&path, content.map_err(Error::Serialize)?).map_err(Error::io("write", &path))?;
+    if manifests.is_empty() {
+        manifests.push(image.manifest.descriptor.clone());
     }
-    Ok(())
+    let version = LayoutVersion { image_layout_version: "1.0.0".to_owned() };
+    Ok(vec![
+        ("index.json", serde_json::to_vec(&Index::new(manifests)).map_err(Error::Serialize)?),
+        ("oci-layout", serde_json::to_vec(&version).map_err(Error::Serialize)?),
+    ])
 }
 
 /// Reads a layout that holds one image, and checks every byte against its digest.
@@ -66,7 +77,7 @@ fn fill(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error> {
 /// A file is missing, is not what its digest says, or the layout holds several images.
 pub fn read(directory: &Path) -> Result<(Image, Vec<Tag>), Error> {
     let path = directory.join("index.json");
-    let index: Index = serde_json::from_slice(&fs::read(&path).map_err(Error::io("read", &path))?)
+    let index = Index::parse(&fs::read(&path).map_err(Error::io("read", &path))?)
         .map_err(|source| Error::Document { path: path.clone(), source })?;
     let Some(first) = index.manifests.first() else { return Err(Error::ImageCount { path, count: 0 }) };
     let digests: std::collections::BTreeSet<&Digest> = index.manifests.iter().map(|entry| &entry.digest).collect();
@@ -78,7 +89,7 @@ pub fn read(directory: &Path) -> Result<(Image, Vec<Tag>), Error> {
         tags.push(name.parse()?);
     }
     let manifest = read_blob(directory, first)?;
-    let parsed: Manifest = serde_json::from_slice(&manifest.bytes)
+    let parsed = Manifest::parse(&manifest.bytes)
         .map_err(|source| Error::Document { path: blob_path(directory, manifest.digest()), source })?;
     let mut blobs = Vec::new();
     for descriptor in parsed.layers.iter().chain([&parsed.config]) {

@@ -172,6 +172,8 @@ pub struct Execution {
     pub user: String,
     /// Ports the service listens on.
     pub exposed_ports: BTreeMap<String, Empty>,
+    /// Directories that stay writable on a read-only root.
+    pub volumes: BTreeMap<String, Empty>,
     /// `NAME=value`
     pub env: Vec<String>,
     /// The program.

@@ -19,6 +19,26 @@ pub enum Step<'a> {
         /// The compiler target.
         target: &'a str,
     },
+    /// Docker builds.
+    DockerBuild {
+        /// The image that is compiled in.
+        base: &'a str,
+    },
+    /// The image that is compiled in has no digest of a registry.
+    BaseUnpinned {
+        /// The image.
+        image: &'a str,
+    },
+    /// The same commit is built a second time.
+    BuildingAgain {
+        /// Where.
+        directory: &'a Path,
+    },
+    /// The second build is the first one again.
+    Reproduced {
+        /// The image.
+        digest: &'a Digest,
+    },
     /// The layout is on disk.
     Built {
         /// The image.

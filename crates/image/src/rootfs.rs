@@ -28,30 +28,32 @@ pub enum Node {
     File(Vec<u8>),
 }
 
-/// Every entry, sorted by path, parents first.
+/// What rarely changes, sorted by path, parents first.
 #[must_use]
-pub fn entries(binary: Vec<u8>) -> Vec<Entry> {
+pub fn base() -> Vec<Entry> {
     let directory = |path, mode, owner| Entry { path, mode, owner, node: Node::Directory };
-    let file = |path, mode, content| Entry { path, mode, owner: 0, node: Node::File(content) };
-    let mut entries = vec![
+    let file = |path, content| Entry { path, mode: 0o644, owner: 0, node: Node::File(content) };
+    vec![
         directory("data/", 0o750, USER_ID),
         directory("etc/", 0o755, 0),
-        file("etc/group", 0o644, format!("root:x:0:\nsmartbot:x:{USER_ID}:\n").into_bytes()),
+        file("etc/group", format!("root:x:0:\nsmartbot:x:{USER_ID}:\n").into_bytes()),
         file(
             "etc/passwd",
-            0o644,
             format!("root:x:0:0:root:/:/sbin/nologin\nsmartbot:x:{USER_ID}:{USER_ID}:SmartBot:/data:/sbin/nologin\n")
                 .into_bytes(),
         ),
         directory("etc/ssl/", 0o755, 0),
         directory("etc/ssl/certs/", 0o755, 0),
         // The path that rustls-native-certs and OpenSSL look at first on Debian; no variable is needed to find it.
-        file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates()),
-        file("smartbot", 0o755, binary),
+        file("etc/ssl/certs/ca-certificates.crt", certificates()),
         directory("tmp/", 0o1777, 0),
-    ];
-    entries.sort_by(|one, other| one.path.cmp(other.path));
-    entries
+    ]
+}
+
+/// What changes with every build.
+#[must_use]
+pub fn program(binary: Vec<u8>) -> Vec<Entry> {
+    vec![Entry { path: "smartbot", mode: 0o755, owner: 0, node: Node::File(binary) }]
 }
 
 /// Mozilla's certificate authorities as a PEM bundle; their version is pinned by Cargo.lock.

@@ -1,7 +1,9 @@
 //! What the image runs on, and the compiler target that builds for it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -16,6 +18,14 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// The word in a compiler target.
+    fn machine(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        }
+    }
+
     /// The word in an image configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -23,6 +33,24 @@ impl Architecture {
             Self::Amd64 => "amd64",
             Self::Arm64 => "arm64",
         }
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "amd64" | "x86_64" => Ok(Self::Amd64),
+            "arm64" | "aarch64" => Ok(Self::Arm64),
+            _ => Err("`amd64` (or `x86_64`) and `arm64` (or `aarch64`) are known".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -76,19 +104,23 @@ impl TargetError {
                      or build on Linux"
                 )
             }
-            Self::Missing { triple } => format!("run `rustup target add {triple}`"),
+            Self::Missing { triple } => format!(
+                "run `rustup target add {triple}`, and have a linker for it \
+                 (CARGO_TARGET_{}_LINKER names one to cargo)",
+                triple.to_uppercase().replace('-', "_")
+            ),
             Self::Unsupported { .. } => "for example `--target aarch64-unknown-linux-gnu`".to_owned(),
         }
     }
 }
 
 impl Target {
-    /// The target asked for, or the host's own; always an explicit one, because `crt-static` without `--target` would
-    /// also be applied to procedural macros and break them.
+    /// The target asked for, or the host's own with the processor asked for; always an explicit one, because `crt-static`
+    /// without `--target` would also be applied to procedural macros and break them.
     ///
     /// # Errors
     /// The target is none that an image can hold, or its standard library is not installed.
-    pub fn resolve(requested: Option<&str>) -> Result<Self, TargetError> {
+    pub fn resolve(requested: Option<&str>, architecture: Option<Architecture>) -> Result<Self, TargetError> {
         let triple = match requested {
             Some(triple) => triple.to_owned(),
             None => {
@@ -96,7 +128,10 @@ impl Target {
                 if !host.contains("-linux-") {
                     return Err(TargetError::NotLinux { host });
                 }
-                host
+                match (architecture, host.split_once('-')) {
+                    (Some(architecture), Some((_, rest))) => format!("{}-{rest}", architecture.machine()),
+                    _ => host,
+                }
             }
         };
         let known = ["x86_64-", "aarch64-"].iter().any(|prefix| triple.starts_with(prefix));

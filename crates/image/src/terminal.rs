@@ -25,6 +25,14 @@ impl Terminal {
                 ("Cleaning", "another checkout used this build directory last; own crates are compiled anew".to_owned())
             }
             Step::Compiling { target } => ("Building", format!("static release binary for {target}")),
+            Step::DockerBuild { base } => ("Building", format!("with Docker, compiling in {base}")),
+            Step::BaseUnpinned { image } => {
+                ("Warning", format!("{image} exists in this engine alone: it has no digest to be pinned by"))
+            }
+            Step::BuildingAgain { directory } => {
+                ("Building", format!("the same commit again in {}", directory.display()))
+            }
+            Step::Reproduced { digest } => ("Verified", format!("the second build is {digest} too")),
             Step::Built { digest, size, layout } => {
                 ("Built", format!("{digest} ({}) in {}", bytes(*size), layout.display()))
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use image::assemble::{Description, Image, assemble};
 use image::git::{Commit, Source};
+use image::layer;
 use image::progress::Step;
 use image::registry::{Options, RetryPolicy};
 use image::target::Architecture;
@@ -32,7 +33,8 @@ pub(crate) fn image(content: &[u8]) -> Image {
         source: Some("https://example.com/repository".to_owned()),
         licenses: Some("MIT OR Apache-2.0".to_owned()),
     };
-    assemble(binary(content), Architecture::Amd64, &source(), &description).expect("an image")
+    let layers = layer::of_binary(binary(content), None).expect("layers");
+    assemble(layers, Architecture::Amd64, &source(), &description).expect("an image")
 }
 
 pub(crate) fn quiet(_: Step<'_>) {}
