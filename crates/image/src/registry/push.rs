@@ -39,8 +39,8 @@ impl Registry<'_> {
         }
         // A tag that names the image is proof that all of its blobs are there.
         if missing.len() == tags.len() {
-            let mut uploads =
-                stream::iter(&image.blobs).map(|blob| self.put_blob(blob)).buffer_unordered(self.options.parallel);
+            let uploads: Vec<_> = image.blobs.iter().map(|blob| self.put_blob(blob)).collect();
+            let mut uploads = stream::iter(uploads).buffer_unordered(self.options.parallel);
             while let Some(sent) = uploads.try_next().await? {
                 match sent {
                     Sent::Present => {}

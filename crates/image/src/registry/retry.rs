@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc2822;
 /// The tries for one request.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// How often at most, the first included; an upload that gets further begins to count anew.
+    /// How often at most, the first included. An upload that gets further in between may fail as often as this squared.
     pub attempts: u32,
     /// The longest pause before the second try; it doubles each time.
     pub base: Duration,

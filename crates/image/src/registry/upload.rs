@@ -71,22 +71,22 @@ impl Registry<'_> {
         };
         (self.progress)(Step::Uploading { digest, size: blob.descriptor.size });
         let started = Instant::now();
-        let (mut failures, mut furthest) = (0, 0);
+        // Without progress an upload fails as often as a request may; with progress more often, but not for ever.
+        let (mut in_a_row, mut failures) = (0, 0);
         loop {
             match self.advance(&mut session, blob).await? {
                 Advance::Finished => break,
-                Advance::Further => {}
+                Advance::Further => in_a_row = 0,
                 Advance::Broken { reason, answer } => {
+                    in_a_row += 1;
                     failures += 1;
-                    self.pause_or_give_up(failures, &upload_of(digest), reason, answer.as_ref()).await?;
+                    let attempts = self.options.retry.attempts;
+                    let attempt = if failures >= attempts.saturating_pow(2) { attempts } else { in_a_row };
+                    self.pause_or_give_up(attempt, &upload_of(digest), reason, answer.as_ref()).await?;
                     if self.recover(&mut session, blob).await? {
                         break;
                     }
                 }
-            }
-            // Only what was never reached before counts as progress; otherwise a registry could keep us for ever.
-            if session.offset > furthest {
-                (failures, furthest) = (0, session.offset);
             }
         }
         (self.progress)(Step::Uploaded { digest, size: blob.descriptor.size, time: started.elapsed() });
@@ -183,6 +183,9 @@ impl Registry<'_> {
 
     /// After a failure: asks how much the registry has, and begins anew where the upload is gone. True if the blob is
     /// there after all, because only the answer was lost.
+    ///
+    /// docker-registry 2.8 signs an upload's address together with its length, so it knows an upload no more of which part
+    /// of a request arrived; where nothing of it arrived, it goes on.
     async fn recover(&self, session: &mut Session, blob: &Blob) -> Result<bool, RegistryError> {
         let digest = blob.digest();
         let action = upload_of(digest);

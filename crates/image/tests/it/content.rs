@@ -22,13 +22,28 @@ fn the_same_input_gives_the_same_digest_and_another_input_another() {
     assert_ne!(image(b"one").digest(), image(b"two").digest());
 }
 
+fn unpacked(layer: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(layer).read_to_end(&mut bytes).expect("gzip");
+    bytes
+}
+
 #[test]
-fn the_layer_holds_the_binary_the_user_the_certificates_and_two_directories() {
+fn another_binary_changes_its_own_layer_and_the_configuration_alone() {
+    let (one, two) = (image(b"one"), image(b"two"));
+    let same: Vec<bool> = one.blobs.iter().zip(&two.blobs).map(|(a, b)| a.digest() == b.digest()).collect();
+    assert_eq!(same, [true, false, false]);
+}
+
+#[test]
+fn the_layers_hold_the_binary_the_user_the_certificates_and_two_directories() {
     let image = image(b"content");
-    let mut archive = tar::Archive::new(GzDecoder::new(image.blobs[0].bytes.as_ref()));
     let mut paths = Vec::new();
     let mut files = BTreeMap::new();
-    for entry in archive.entries().expect("a tar archive") {
+    let layers: Vec<Vec<u8>> = image.layers().iter().map(|layer| unpacked(&layer.bytes)).collect();
+    assert_eq!(layers.len(), 2, "what rarely changes, and the binary");
+    let mut archives: Vec<_> = layers.iter().map(|layer| tar::Archive::new(layer.as_slice())).collect();
+    for entry in archives.iter_mut().flat_map(|archive| archive.entries().expect("a tar archive")) {
         let mut entry = entry.expect("an entry");
         let path = entry.path().expect("a path").to_string_lossy().into_owned();
         let header = entry.header().clone();
@@ -48,8 +63,8 @@ fn the_layer_holds_the_binary_the_user_the_certificates_and_two_directories() {
         ("etc/ssl/", 0o755, 0),
         ("etc/ssl/certs/", 0o755, 0),
         ("etc/ssl/certs/ca-certificates.crt", 0o644, 0),
-        ("smartbot", 0o755, 0),
         ("tmp/", 0o1777, 0),
+        ("smartbot", 0o755, 0),
     ];
     let expected: Vec<_> = expected.iter().map(|(path, mode, owner)| ((*path).to_owned(), *mode, *owner)).collect();
     assert_eq!(paths, expected);
@@ -62,7 +77,7 @@ fn the_layer_holds_the_binary_the_user_the_certificates_and_two_directories() {
 #[test]
 fn the_configuration_says_who_runs_what_and_from_which_commit() {
     let image = image(b"content");
-    let configuration: serde_json::Value = serde_json::from_slice(&image.blobs[1].bytes).expect("JSON");
+    let configuration: serde_json::Value = serde_json::from_slice(&image.blobs[2].bytes).expect("JSON");
     let config = &configuration["config"];
     assert_eq!(configuration["architecture"], "amd64");
     assert_eq!(configuration["os"], "linux");
@@ -70,6 +85,7 @@ fn the_configuration_says_who_runs_what_and_from_which_commit() {
     assert_eq!(config["User"], "10001:10001");
     assert_eq!(config["Entrypoint"], serde_json::json!(["/smartbot"]));
     assert_eq!(config["ExposedPorts"], serde_json::json!({ "8080/tcp": {} }));
+    assert_eq!(config["Volumes"], serde_json::json!({ "/data": {} }));
     assert_eq!(config["StopSignal"], "SIGTERM");
     assert_eq!(config["Healthcheck"]["Test"], serde_json::json!(["CMD", "/smartbot", "--healthcheck"]));
     let env = [
@@ -98,7 +114,7 @@ fn a_layout_is_read_back_as_it_was_written_and_replaced_as_a_whole() {
     assert_eq!(read.digest(), image.digest());
     assert_eq!(names, tags());
     let blobs = fs::read_dir(directory.join("blobs/sha256")).expect("blobs").count();
-    assert_eq!(blobs, 3, "nothing of the old image is left");
+    assert_eq!(blobs, 4, "nothing of the old image is left");
     assert_eq!(fs::read_dir(scratch.path()).expect("entries").count(), 1, "no temporary directory is left");
 }
 

@@ -1,10 +1,13 @@
 //! Integration tests of the image builder.
 
+mod archive;
 mod build;
 mod content;
 mod credentials;
 mod docker_registry;
 mod fake;
 mod fixture;
+mod proxy;
 mod push;
+mod server;
 mod source;
