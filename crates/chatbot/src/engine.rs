@@ -243,19 +243,16 @@ impl Engine {
 
 impl Shelf {
     fn build(knowledge: &Knowledge, language: Language) -> Self {
-        let (entries, wordings): (Vec<usize>, Vec<&Wording>) = knowledge
-            .entries
-            .iter()
-            .enumerate()
-            .filter_map(|(position, entry)| Some((position, entry.wording(language)?)))
-            .unzip();
-        let documents = wordings.into_iter().map(|wording| {
-            let asked = std::iter::once(&wording.question).chain(&wording.phrasings);
+        let written = knowledge.entries.iter().enumerate();
+        let written = written.filter_map(|(position, entry)| Some((position, entry, entry.wording(language)?)));
+        let documents = written.clone().map(|(_, entry, wording)| {
+            let asked = std::iter::once(&wording.question).chain(&wording.phrasings).chain(&entry.tags);
             let asked = asked.map(|text| (Field::Asked, text.as_str()));
             asked.chain(std::iter::once((Field::Answer, wording.answer.as_str())))
         });
-        let index = Index::build(documents, Lexicon::default());
-        Self { language, index, entries }
+        let synonyms = Lexicon::new("tenant", knowledge.synonyms.iter().map(|group| group.iter().map(String::as_str)));
+        let index = Index::build(documents, synonyms);
+        Self { language, index, entries: written.map(|(position, ..)| position).collect() }
     }
 }
 

@@ -1,12 +1,26 @@
 //! What the service knows: questions, their phrasings and the answers to them.
 //!
-//! A knowledge file is YAML (or JSON, which is YAML). One is compiled in; `KNOWLEDGE_FILE` names
-//! another. A file is checked completely before anything is served from it.
+//! Knowledge comes as YAML, JSON, CSV or Markdown ([`Format`]); the crate's README shows each. A file
+//! is checked completely before anything is served from it, and every mistake is named with its
+//! line and field. One file is compiled in; `KNOWLEDGE_FILE` names another.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+mod check;
+mod csv;
+mod diff;
+mod draft;
+mod lines;
+mod markdown;
+mod mistake;
+mod yaml;
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::{LARGEST_FILE, MOST_ENTRIES};
+pub use diff::{Change, Diff};
+pub use mistake::{KnowledgeError, Mistake};
 
 use crate::text::Language;
 
@@ -15,22 +29,26 @@ pub const DEFAULT: &str = include_str!("../knowledge/smartbot.yaml");
 
 const SCHEMA: u32 = 1;
 
-/// A whole knowledge file.
-#[derive(Debug, Clone, Deserialize)]
+/// Everything that one tenant's bot knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Knowledge {
-    /// Version of the file's format; 1.
+    /// Version of the format; 1.
     pub schema: u32,
     /// What this knowledge is about, for people.
     pub name: String,
-    /// What the service says when it has no answer, per language.
+    /// What the service says when it has no answer; a language left out gets built-in sentences.
+    #[serde(default)]
     pub replies: BTreeMap<Language, Replies>,
+    /// Groups of words that mean the same here, beyond those that every support desk uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub synonyms: Vec<Vec<String>>,
     /// The questions and answers.
     pub entries: Vec<Entry>,
 }
 
 /// The sentences around the answers.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Replies {
     /// Introduces the suggestions when the question is only half understood.
@@ -40,33 +58,73 @@ pub struct Replies {
 }
 
 /// One question with its answer.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Stable name, used in citations.
     pub id: String,
     /// Page with more about it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Keywords that people may use, in either language.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Japanese text.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ja: Option<Wording>,
     /// English text.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub en: Option<Wording>,
 }
 
 /// An entry in one language.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wording {
     /// The question as it is shown.
     pub question: String,
     /// Other ways to ask it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phrasings: Vec<String>,
     /// The answer.
     pub answer: String,
+}
+
+/// How a knowledge file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The whole of [`Knowledge`], for people.
+    Yaml,
+    /// The same for programs.
+    Json,
+    /// Entries alone, one a row, from a spreadsheet.
+    Csv,
+    /// Entries alone, one a section, from a page.
+    Markdown,
+}
+
+impl Format {
+    /// The format that a file's name ends with.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "yaml" | "yml" => Some(Format::Yaml),
+            "json" => Some(Format::Json),
+            "csv" => Some(Format::Csv),
+            "md" | "markdown" => Some(Format::Markdown),
+            _ => None,
+        }
+    }
+
+    /// The format that a `Content-Type` names.
+    pub fn of_media_type(media_type: &str) -> Option<Self> {
+        match media_type.split(';').next()?.trim().to_ascii_lowercase().as_str() {
+            "application/yaml" | "application/x-yaml" | "text/yaml" => Some(Format::Yaml),
+            "application/json" => Some(Format::Json),
+            "text/csv" => Some(Format::Csv),
+            "text/markdown" => Some(Format::Markdown),
+            _ => None,
+        }
+    }
 }
 
 impl Entry {
@@ -79,42 +137,28 @@ impl Entry {
     }
 }
 
-/// Why a knowledge file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum KnowledgeError {
-    /// The file cannot be read.
-    #[error("cannot read the knowledge file {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is no YAML or does not have the fields it should.
-    #[error("the knowledge file {origin} is not valid: {message}")]
-    Parse {
-        /// Where the text came from.
-        origin: String,
-        /// The parser's message, with line and column.
-        message: String,
-    },
-    /// The file is well-formed but contradicts itself.
-    #[error("the knowledge file {origin} is not valid: {}", .problems.join("; "))]
-    Invalid {
-        /// Where the text came from.
-        origin: String,
-        /// Everything wrong with it.
-        problems: Vec<String>,
-    },
+impl Replies {
+    /// What the service says in a language when nobody chose other words.
+    pub fn built_in(language: Language) -> Self {
+        let (did_you_mean, handover) = match language {
+            Language::Ja => (
+                "お探しの内容は、次のどれかでしょうか。",
+                "申し訳ありません。この質問にお答えできる情報が見つかりませんでした。担当者におつなぎします。",
+            ),
+            Language::En => (
+                "Did you mean one of these?",
+                "I am sorry, I have no reliable answer to that. A member of our team can help.",
+            ),
+        };
+        Self { did_you_mean: did_you_mean.to_owned(), handover: handover.to_owned() }
+    }
 }
 
 impl Knowledge {
-    /// Reads and checks a knowledge file.
+    /// Reads and checks a file; its name tells the format.
     pub fn load(path: &Path) -> Result<Self, KnowledgeError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| KnowledgeError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, &path.display().to_string())
+        let bytes = std::fs::read(path).map_err(|source| KnowledgeError::Read { path: path.to_owned(), source })?;
+        Self::import(Format::of_path(path).unwrap_or(Format::Yaml), &bytes, &path.display().to_string(), None)
     }
 
     /// The knowledge compiled into the binary.
@@ -122,81 +166,46 @@ impl Knowledge {
         Self::parse(DEFAULT, "built into smartbot")
     }
 
-    /// Parses and checks a knowledge text; `origin` names it in errors.
+    /// Parses and checks YAML; `origin` names it in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, KnowledgeError> {
-        let knowledge: Knowledge = serde_yaml::from_str(text)
-            .map_err(|error| KnowledgeError::Parse { origin: origin.to_owned(), message: error.to_string() })?;
-        let problems = knowledge.problems();
-        if problems.is_empty() {
-            Ok(knowledge)
-        } else {
-            Err(KnowledgeError::Invalid { origin: origin.to_owned(), problems })
-        }
+        Self::import(Format::Yaml, text.as_bytes(), origin, None)
     }
 
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.schema != SCHEMA {
-            problems.push(format!("schema is {}, this version reads {SCHEMA}", self.schema));
-        }
-        if self.entries.is_empty() {
-            problems.push("entries is empty".to_owned());
+    /// Parses and checks a file's content; `origin` names it in errors.
+    ///
+    /// CSV and Markdown hold entries alone: name, replies and synonyms are then those of `current`.
+    pub fn import(
+        format: Format,
+        bytes: &[u8],
+        origin: &str,
+        current: Option<&Knowledge>,
+    ) -> Result<Self, KnowledgeError> {
+        let invalid = |mistakes| KnowledgeError::Invalid { origin: origin.to_owned(), mistakes };
+        let text = check::text(bytes).map_err(|mistake| invalid(vec![mistake]))?;
+        let imported = match format {
+            Format::Yaml => yaml::read_yaml(text),
+            Format::Json => yaml::read_json(text),
+            Format::Csv => csv::read(text).map(|draft| draft.finish(current)),
+            Format::Markdown => markdown::read(text).map(|draft| draft.finish(current)),
+        };
+        let (mut knowledge, lines) = imported.map_err(invalid)?;
+        let mistakes = check::mistakes(&knowledge);
+        if !mistakes.is_empty() {
+            let lines = lines.unwrap_or_else(|| yaml::lines(text));
+            let located = |(field, problem): (String, String)| Mistake { line: lines.of(&field), field, problem };
+            return Err(invalid(mistakes.into_iter().map(located).collect()));
         }
         for language in Language::ALL {
-            if !self.replies.contains_key(&language) {
-                problems.push(format!("replies.{} is missing", language.code()));
-            }
+            knowledge.replies.entry(language).or_insert_with(|| Replies::built_in(language));
         }
-        let mut seen = BTreeSet::new();
-        for (position, entry) in self.entries.iter().enumerate() {
-            let at = format!("entries[{position}] ({:?})", entry.id);
-            if entry.id.trim().is_empty() {
-                problems.push(format!("{at}: id is empty"));
-            }
-            if !seen.insert(entry.id.as_str()) {
-                problems.push(format!("{at}: another entry has this id"));
-            }
-            if entry.ja.is_none() && entry.en.is_none() {
-                problems.push(format!("{at}: has neither ja nor en"));
-            }
-            for language in Language::ALL {
-                let Some(wording) = entry.wording(language) else {
-                    continue;
-                };
-                for (field, text) in [("question", &wording.question), ("answer", &wording.answer)] {
-                    if text.trim().is_empty() {
-                        problems.push(format!("{at}: {}.{field} is empty", language.code()));
-                    }
-                }
-            }
-        }
-        problems
+        Ok(knowledge)
+    }
+
+    /// What replacing this knowledge by another would change.
+    pub fn diff(&self, new: &Knowledge) -> Diff {
+        Diff::between(self, new)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Knowledge;
-
-    #[test]
-    fn the_built_in_knowledge_is_valid_and_bilingual() {
-        let knowledge = Knowledge::built_in().expect("the built-in file parses");
-        assert!(knowledge.entries.len() >= 20);
-        assert!(knowledge.entries.iter().all(|entry| entry.ja.is_some() && entry.en.is_some()));
-    }
-
-    #[test]
-    fn a_wrong_field_is_named_with_its_line() {
-        let error = Knowledge::parse("schema: 1\nnaem: x\n", "faq.yaml").unwrap_err().to_string();
-        assert!(error.contains("faq.yaml") && error.contains("naem") && error.contains("line 2"), "{error}");
-    }
-
-    #[test]
-    fn every_contradiction_is_named_at_once() {
-        let text = "{schema: 2, name: x, replies: {}, entries: [{id: a}, {id: a, en: {question: '', answer: y}}]}";
-        let error = Knowledge::parse(text, "faq.yaml").unwrap_err().to_string();
-        for part in ["schema is 2", "replies.ja", "neither ja nor en", "another entry", "en.question is empty"] {
-            assert!(error.contains(part), "{part} in {error}");
-        }
-    }
-}
+mod tests;

@@ -132,3 +132,24 @@ fn a_short_follow_up_uses_the_previous_message() {
     let unrelated = engine.reply("pizza?", Some("I forgot my password"));
     assert_ne!(unrelated.outcome, Outcome::Answer, "{unrelated:?}");
 }
+
+#[test]
+fn tags_and_the_tenants_synonyms_are_searched() {
+    let text = "
+schema: 1
+name: x
+synonyms:
+  - [ポチ袋, のし袋]
+entries:
+  - id: a
+    tags: [水引]
+    ja: {question: のし袋の種類, answer: 三種類あります。}
+  - id: b
+    ja: {question: 包装紙の色, answer: 白です。}
+";
+    let engine = Engine::new(Knowledge::parse(text, "test").expect("valid"));
+    for question in ["水引", "ポチ袋の種類"] {
+        let reply = engine.reply(question, None);
+        assert_eq!((reply.outcome, reply.citations[0].id.as_str()), (Outcome::Answer, "a"), "{question}: {reply:?}");
+    }
+}
