@@ -233,8 +233,8 @@ fn make(
             let workspace = Workspace::find(&request.directory)?;
             let description = workspace.describe(&request.program.package)?;
             let target = Target::resolve(request.target.as_deref(), request.architecture)?;
-            let binary = workspace.compile(&request.program, &target, source, settings, progress)?;
-            (binary, PathBuf::from(&request.program.binary), description, workspace.target_directory().to_owned())
+            let built = workspace.compile(&request.program, &target, source, settings, progress)?;
+            (built.binary, PathBuf::from(&request.program.binary), description, workspace.target_directory().to_owned())
         }
     };
     let architecture = elf::inspect(&binary).map_err(|reason| Error::Binary { path: path.clone(), reason })?;
@@ -265,7 +265,7 @@ fn verify_reproducible(
     let workspace = Workspace::find_apart(&elsewhere.checkout(), &home, &target)?;
     let settings = Settings { cargo_home: Some(home), ..settings.clone() };
     let triple = Target::resolve(request.target.as_deref(), request.architecture)?;
-    let twin = workspace.compile(&request.program, &triple, source, &settings, progress)?;
+    let twin = workspace.compile(&request.program, &triple, source, &settings, progress)?.binary;
     let architecture = elf::inspect(&twin).map_err(|reason| Error::Binary { path: elsewhere.checkout(), reason })?;
     let description = workspace.describe(&request.program.package)?;
     let image = assemble::assemble(layer::of_binary(twin.clone(), None)?, architecture, source, &description)?;

@@ -20,6 +20,8 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use crate::assemble::Description;
+use crate::auditable;
+use crate::dependencies::{Artifact, Dependencies, DependenciesError, Origin};
 use crate::error::Error;
 use crate::git::Source;
 use crate::progress::{Progress, Step};
@@ -117,15 +119,20 @@ struct Package {
 }
 
 #[derive(Debug, Deserialize)]
-struct Message {
-    reason: String,
-    target: Option<MessageTarget>,
-    executable: Option<PathBuf>,
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact(Artifact),
+    #[serde(other)]
+    Other,
 }
 
-#[derive(Debug, Deserialize)]
-struct MessageTarget {
-    name: String,
+/// What a build gives.
+#[derive(Debug)]
+pub struct Built {
+    /// The binary, with the list of its dependencies inside.
+    pub binary: Vec<u8>,
+    /// What it is made of.
+    pub dependencies: Dependencies,
 }
 
 impl Workspace {
@@ -186,7 +193,7 @@ impl Workspace {
         })
     }
 
-    /// Builds the program and returns its bytes.
+    /// Builds the program.
     ///
     /// # Errors
     /// The build fails.
@@ -197,7 +204,7 @@ impl Workspace {
         source: &Source,
         settings: &Settings,
         progress: Progress<'_>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Built, Error> {
         let build = self.metadata.build_directory.as_ref().unwrap_or(&self.metadata.target_directory);
         fs::create_dir_all(build).map_err(Error::io("create", build))?;
         let lock_path = build.join(".image-build.lock");
@@ -231,8 +238,29 @@ impl Workspace {
             }
             .into());
         }
-        let path = executable(&output.stdout, program)?;
-        fs::read(&path).map_err(Error::io("read", &path))
+        let artifacts = artifacts(&output.stdout)?;
+        let path = executable(&artifacts, program)?;
+        let binary = fs::read(path).map_err(Error::io("read", path))?;
+        let dependencies = self.dependencies(&artifacts, program, target)?;
+        Ok(Built { binary: auditable::embed(&binary, &dependencies)?, dependencies })
+    }
+
+    fn dependencies(
+        &self,
+        artifacts: &[Artifact],
+        program: &Program,
+        target: &Target,
+    ) -> Result<Dependencies, DependenciesError> {
+        let lock = self.metadata.workspace_root.join("Cargo.lock");
+        let mut dependencies = Dependencies::of_build(artifacts, &program.package, target.triple(), &lock)?;
+        for member in &mut dependencies.packages {
+            // A member's manifest may take its licence from the workspace; cargo has resolved that.
+            let known = self.metadata.packages.iter().find(|package| package.name == member.name);
+            if let Some(known) = known.filter(|_| member.origin == Origin::Local) {
+                member.license.clone_from(&known.license);
+            }
+        }
+        Ok(dependencies)
     }
 
     /// Makes sure that what cargo finds of the workspace's crates was built from this content.
@@ -301,15 +329,21 @@ fn cargo(directory: &Path, place: &[(&'static str, PathBuf)]) -> Command {
     command
 }
 
-fn executable(stdout: &[u8], program: &Program) -> Result<PathBuf, CompileError> {
+fn artifacts(stdout: &[u8]) -> Result<Vec<Artifact>, CompileError> {
+    let mut artifacts = Vec::new();
     for line in stdout.split(|b| *b == b'\n').filter(|line| line.starts_with(b"{")) {
-        let message: Message = serde_json::from_slice(line).map_err(CompileError::Answer)?;
-        if message.reason == "compiler-artifact"
-            && message.target.is_some_and(|target| target.name == program.binary)
-            && let Some(path) = message.executable
-        {
-            return Ok(path);
+        match serde_json::from_slice(line).map_err(CompileError::Answer)? {
+            Message::CompilerArtifact(artifact) => artifacts.push(artifact),
+            Message::Other => {}
         }
     }
-    Err(CompileError::NoBinary { package: program.package.clone(), binary: program.binary.clone() })
+    Ok(artifacts)
+}
+
+fn executable<'a>(artifacts: &'a [Artifact], program: &Program) -> Result<&'a Path, CompileError> {
+    let built = artifacts.iter().filter(|artifact| artifact.target_name() == program.binary);
+    built.filter_map(|artifact| artifact.executable.as_deref()).next().ok_or_else(|| CompileError::NoBinary {
+        package: program.package.clone(),
+        binary: program.binary.clone(),
+    })
 }

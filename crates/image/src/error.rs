@@ -3,9 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::auditable::AuditableError;
 use crate::compile::CompileError;
 use crate::contents::LayerError;
 use crate::credentials::CredentialError;
+use crate::dependencies::DependenciesError;
 use crate::digest::{Digest, DigestError};
 use crate::docker::DockerError;
 use crate::ecr::EcrError;
@@ -130,6 +132,12 @@ pub enum Error {
     /// cargo.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// What the binary is made of.
+    #[error(transparent)]
+    Dependencies(#[from] DependenciesError),
+    /// The list of that inside of it.
+    #[error(transparent)]
+    Auditable(#[from] AuditableError),
     /// Credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
@@ -188,7 +196,9 @@ impl Error {
             | Self::NotReproducible { .. }
             | Self::Layer(_)
             | Self::Git(_)
-            | Self::Compile(_) => Kind::Failure,
+            | Self::Compile(_)
+            | Self::Dependencies(_)
+            | Self::Auditable(_) => Kind::Failure,
         }
     }
 
@@ -226,6 +236,10 @@ impl Error {
             Self::Git(error) => error.hint(),
             Self::Target(error) => return Some(error.hint()),
             Self::Compile(error) => error.hint(),
+            Self::Dependencies(DependenciesError::Lock { .. }) => "restore Cargo.lock with `git checkout Cargo.lock`",
+            Self::Dependencies(_) | Self::Auditable(_) => {
+                "use the toolchain named by the workspace's rust-version; the binary comes from cargo as it is"
+            }
             Self::Credentials(error) => error.hint(),
             Self::Registry(error) => return error.hint(),
             Self::Ecr(error) => return Some(error.hint()),

@@ -7,10 +7,12 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod auditable;
 pub mod build;
 pub mod compile;
 pub mod contents;
 pub mod credentials;
+pub mod dependencies;
 pub mod digest;
 pub mod docker;
 pub mod ecr;

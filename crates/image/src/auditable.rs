@@ -1,0 +1,115 @@
+//! The dependency list inside the binary, in the format of `cargo auditable`: scanners find it in any image or file system
+//! that holds the binary, without our help. <https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md>
+
+use std::io::Write as _;
+
+use auditable_serde::{DependencyKind, Source, VersionInfo};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+
+use crate::dependencies::{Dependencies, Origin, Package, Role};
+use crate::elf::{self, ElfError};
+
+/// The section's name.
+pub const SECTION: &str = ".dep-v0";
+/// The format of a list from `cargo metadata` is 1; what cargo reports of the build itself is exact, which is 8.
+const FORMAT: u32 = 8;
+/// No list of a real program is larger.
+const LARGEST_LIST: usize = 8 << 20;
+
+/// Why a dependency list cannot be put into a binary or read from it.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditableError {
+    /// The binary's headers.
+    #[error("cannot put the dependency list into the binary: {0}")]
+    Binary(#[from] ElfError),
+    /// A version that is none.
+    #[error("`{name}` has the version `{version}`, which is not one")]
+    Version {
+        /// The package.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// The list cannot be written.
+    #[error("cannot write the dependency list: {0}")]
+    Write(String),
+    /// The list in a binary cannot be read.
+    #[error("the dependency list in the binary is damaged: {0}")]
+    Damaged(String),
+}
+
+/// The binary with its dependency list. The same binary and list give the same bytes.
+///
+/// # Errors
+/// The binary has no section headers, or a package no proper version.
+pub fn embed(binary: &[u8], dependencies: &Dependencies) -> Result<Vec<u8>, AuditableError> {
+    let json = serde_json::to_vec(&encode(dependencies)?).map_err(|error| AuditableError::Write(error.to_string()))?;
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::new(6));
+    let compressed = zlib.write_all(&json).and_then(|()| zlib.finish());
+    let compressed = compressed.map_err(|error| AuditableError::Write(error.to_string()))?;
+    Ok(elf::with_section(binary, SECTION, &compressed)?)
+}
+
+/// The dependency list in a binary, if it has one. Checksums, licences and features are not in it.
+///
+/// # Errors
+/// There is a list, and it is damaged.
+pub fn extract(binary: &[u8]) -> Result<Option<Dependencies>, AuditableError> {
+    match auditable_info::audit_info_from_slice(binary, LARGEST_LIST) {
+        Ok(info) => Ok(Some(decode(info))),
+        Err(auditable_info::Error::NoAuditData) => Ok(None),
+        Err(error) => Err(AuditableError::Damaged(error.to_string())),
+    }
+}
+
+fn encode(dependencies: &Dependencies) -> Result<VersionInfo, AuditableError> {
+    let mut packages = Vec::new();
+    for package in &dependencies.packages {
+        let version = package.version.parse().map_err(|_| AuditableError::Version {
+            name: package.name.clone(),
+            version: package.version.clone(),
+        })?;
+        packages.push(auditable_serde::Package {
+            name: package.name.clone(),
+            version,
+            source: match package.origin {
+                Origin::CratesIo => Source::CratesIo,
+                Origin::Registry(_) => Source::Registry,
+                Origin::Git(_) => Source::Git,
+                Origin::Local => Source::Local,
+            },
+            kind: match package.role {
+                Role::Build => DependencyKind::Build,
+                Role::Runtime => DependencyKind::Runtime,
+            },
+            dependencies: package.dependencies.clone(),
+            root: package.root,
+        });
+    }
+    Ok(VersionInfo { packages, format: FORMAT })
+}
+
+fn decode(info: VersionInfo) -> Dependencies {
+    let package = |package: auditable_serde::Package| Package {
+        name: package.name,
+        version: package.version.to_string(),
+        origin: match package.source {
+            Source::CratesIo => Origin::CratesIo,
+            Source::Git => Origin::Git(None),
+            Source::Local => Origin::Local,
+            // Whatever else a newer format may name is some registry that is not known here.
+            _ => Origin::Registry(None),
+        },
+        role: match package.kind {
+            DependencyKind::Build => Role::Build,
+            DependencyKind::Runtime => Role::Runtime,
+        },
+        features: Vec::new(),
+        checksum: None,
+        license: None,
+        dependencies: package.dependencies,
+        root: package.root,
+    };
+    Dependencies { packages: info.packages.into_iter().map(package).collect() }
+}
