@@ -66,10 +66,10 @@ pub fn extract(binary: &[u8]) -> Result<Option<Dependencies>, AuditableError> {
 fn encode(dependencies: &Dependencies) -> Result<VersionInfo, AuditableError> {
     let mut packages = Vec::new();
     for package in &dependencies.packages {
-        let version = package.version.parse().map_err(|_| AuditableError::Version {
-            name: package.name.clone(),
-            version: package.version.clone(),
-        })?;
+        let version = package
+            .version
+            .parse()
+            .map_err(|_| AuditableError::Version { name: package.name.clone(), version: package.version.clone() })?;
         packages.push(auditable_serde::Package {
             name: package.name.clone(),
             version,

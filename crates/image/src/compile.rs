@@ -342,8 +342,8 @@ fn artifacts(stdout: &[u8]) -> Result<Vec<Artifact>, CompileError> {
 
 fn executable<'a>(artifacts: &'a [Artifact], program: &Program) -> Result<&'a Path, CompileError> {
     let built = artifacts.iter().filter(|artifact| artifact.target_name() == program.binary);
-    built.filter_map(|artifact| artifact.executable.as_deref()).next().ok_or_else(|| CompileError::NoBinary {
-        package: program.package.clone(),
-        binary: program.binary.clone(),
-    })
+    built
+        .filter_map(|artifact| artifact.executable.as_deref())
+        .next()
+        .ok_or_else(|| CompileError::NoBinary { package: program.package.clone(), binary: program.binary.clone() })
 }

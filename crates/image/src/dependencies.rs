@@ -195,7 +195,9 @@ impl Package {
         match &self.origin {
             Origin::Registry(Some(address)) => qualified("repository_url", address),
             Origin::Git(Some(address)) => qualified("vcs_url", &format!("git+{address}")),
-            Origin::CratesIo | Origin::Registry(None) | Origin::Git(None) | Origin::Local => base,
+            // Without it, it would be the name of whatever crates.io has under this name.
+            Origin::Local => qualified("download_url", "file://."),
+            Origin::CratesIo | Origin::Registry(None) | Origin::Git(None) => base,
         }
     }
 }
@@ -222,11 +224,7 @@ impl Id {
         Ok(Self { name: name.to_owned(), version: version.to_owned(), origin })
     }
 
-    fn of_lock(
-        name: &cargo_lock::Name,
-        version: &cargo_lock::Version,
-        source: Option<&cargo_lock::SourceId>,
-    ) -> Self {
+    fn of_lock(name: &cargo_lock::Name, version: &cargo_lock::Version, source: Option<&cargo_lock::SourceId>) -> Self {
         // The part after `#` is a git commit, which the package id does not have.
         let origin = source.and_then(|source| Origin::parse(source.to_string().split('#').next()?));
         Self { name: name.to_string(), version: version.to_string(), origin: origin.unwrap_or(Origin::Local) }

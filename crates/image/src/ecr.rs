@@ -3,15 +3,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::BehaviorVersion;
 use aws_sdk_ecr::Client;
 use aws_sdk_ecr::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecr::operation::describe_repositories::DescribeRepositoriesError;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Mutex;
 
+use crate::aws;
 use crate::credentials::Credentials;
 use crate::error::{Error, Kind, chain};
 use crate::registry::Repository;
@@ -106,6 +105,12 @@ struct Token {
 const VALIDITY: Duration = Duration::from_secs(12 * 60 * 60);
 
 impl Session {
+    /// The client, for ECR's other operations.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The password, a new one if the last tenth of the old one's time has begun.
     ///
     /// # Errors
@@ -124,8 +129,7 @@ impl Session {
 /// # Errors
 /// No region or credentials, no such repository, no answer.
 pub async fn resolve(name: &str) -> Result<(Repository, Session), Error> {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+    let config = aws::configuration().await;
     let Some(region) = config.region().map(ToString::to_string) else { return Err(EcrError::NoRegion.into()) };
     let client = Client::new(&config);
 
@@ -160,7 +164,7 @@ async fn fetch(client: &Client) -> Result<Token, EcrError> {
     Ok(Token { credentials, renew_at: asked + lifetime.mul_f64(0.9) })
 }
 
-fn explain<E, R>(operation: &'static str, error: &SdkError<E, R>) -> EcrError
+pub(crate) fn explain<E, R>(operation: &'static str, error: &SdkError<E, R>) -> EcrError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
     R: std::fmt::Debug + 'static,

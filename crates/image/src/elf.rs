@@ -79,7 +79,8 @@ pub fn with_section(binary: &[u8], name: &str, content: &[u8]) -> Result<Vec<u8>
     }
     let mut headers = slice(binary, table, count * SECTION_HEADER)?.to_vec();
     let names_header = table.checked_add(names * SECTION_HEADER).ok_or(ElfError::Truncated)?;
-    let old_names = slice(binary, number(names_header.saturating_add(24), 8)?, number(names_header.saturating_add(32), 8)?)?;
+    let old_names =
+        slice(binary, number(names_header.saturating_add(24), 8)?, number(names_header.saturating_add(32), 8)?)?;
 
     let mut output = binary.to_vec();
     let content_at = output.len();

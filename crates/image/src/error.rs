@@ -13,8 +13,11 @@ use crate::docker::DockerError;
 use crate::ecr::EcrError;
 use crate::elf::ElfError;
 use crate::git::GitError;
+use crate::key::KeyError;
 use crate::oci::DocumentError;
 use crate::registry::RegistryError;
+use crate::scan::advisories::AdvisoriesError;
+use crate::signature::SignatureError;
 use crate::tag::TagError;
 use crate::target::{Architecture, TargetError};
 use crate::verify::Difference;
@@ -138,6 +141,15 @@ pub enum Error {
     /// The list of that inside of it.
     #[error(transparent)]
     Auditable(#[from] AuditableError),
+    /// Signing keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// An image that is not signed as it should be.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// The advisory database.
+    #[error(transparent)]
+    Advisories(#[from] AdvisoriesError),
     /// Credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
@@ -182,6 +194,8 @@ impl Error {
             | Self::Tag(_)
             | Self::Digest(_)
             | Self::Target(_)
+            | Self::Key(_)
+            | Self::Advisories(_)
             | Self::Credentials(_) => Kind::Configuration,
             Self::Docker(error) => error.kind(),
             Self::Registry(error) => error.kind(),
@@ -198,7 +212,8 @@ impl Error {
             | Self::Git(_)
             | Self::Compile(_)
             | Self::Dependencies(_)
-            | Self::Auditable(_) => Kind::Failure,
+            | Self::Auditable(_)
+            | Self::Signature(_) => Kind::Failure,
         }
     }
 
@@ -240,6 +255,9 @@ impl Error {
             Self::Dependencies(_) | Self::Auditable(_) => {
                 "use the toolchain named by the workspace's rust-version; the binary comes from cargo as it is"
             }
+            Self::Key(error) => error.hint(),
+            Self::Advisories(_) => "give a checkout of https://github.com/rustsec/advisory-db",
+            Self::Signature(error) => error.hint(),
             Self::Credentials(error) => error.hint(),
             Self::Registry(error) => return error.hint(),
             Self::Ecr(error) => return Some(error.hint()),

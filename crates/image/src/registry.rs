@@ -9,6 +9,7 @@ mod reference;
 mod referrers;
 mod repository;
 mod retry;
+mod signatures;
 mod transport;
 mod upload;
 
@@ -19,4 +20,5 @@ pub use reference::{Reference, Version};
 pub use referrers::{Artifact, fallback_tag};
 pub use repository::Repository;
 pub use retry::RetryPolicy;
+pub use signatures::Signed;
 pub use upload::Sent;

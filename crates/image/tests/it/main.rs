@@ -9,5 +9,8 @@ mod fake;
 mod fixture;
 mod proxy;
 mod push;
+mod sbom;
+mod scan;
 mod server;
+mod signature;
 mod source;

@@ -1,0 +1,175 @@
+//! Where an image comes from: a SLSA v1 provenance in an in-toto statement, <https://slsa.dev/spec/v1.0/provenance>.
+
+use serde::Serialize;
+
+use crate::dependencies::Dependencies;
+use crate::digest::Digest;
+use crate::error::Error;
+
+/// Media type of an in-toto statement.
+pub const MEDIA_TYPE: &str = "application/vnd.in-toto+json";
+/// The predicate inside of it, as an annotation names it for those who look for one.
+pub const PREDICATE: &str = "https://slsa.dev/provenance/v1";
+const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+/// What the parameters below mean.
+const BUILD_TYPE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/crates/image/README.md#provenance");
+/// The builder when no build service says who it is: whoever ran the command.
+const LOCAL_BUILDER: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/crates/image/README.md#local-builder");
+
+/// What is known of a build.
+#[derive(Debug, Clone)]
+pub struct Build<'a> {
+    /// The image's name.
+    pub name: &'a str,
+    /// The image.
+    pub digest: &'a Digest,
+    /// The address of the git repository, if the package names it.
+    pub repository: Option<&'a str>,
+    /// The commit; with `-dirty-<hash>` it is not what was built.
+    pub commit: &'a str,
+    /// The commit and whether it was built as it is.
+    pub revision: &'a str,
+    /// The package.
+    pub package: &'a str,
+    /// Its binary.
+    pub binary: &'a str,
+    /// The compiler target.
+    pub target: &'a str,
+    /// The compiler.
+    pub compiler: &'a str,
+    /// The ARN of the CodeBuild build, if it was one.
+    pub codebuild: Option<&'a str>,
+    /// What the binary is made of.
+    pub dependencies: &'a Dependencies,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Statement<'a> {
+    #[serde(rename = "_type")]
+    kind: &'static str,
+    subject: [Resource; 1],
+    predicate_type: &'static str,
+    predicate: Predicate<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Predicate<'a> {
+    build_definition: Definition<'a>,
+    run_details: Run,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Definition<'a> {
+    build_type: &'static str,
+    external_parameters: ExternalParameters<'a>,
+    internal_parameters: InternalParameters<'a>,
+    resolved_dependencies: Vec<Resource>,
+}
+
+#[derive(Serialize)]
+struct ExternalParameters<'a> {
+    revision: &'a str,
+    package: &'a str,
+    binary: &'a str,
+    target: &'a str,
+}
+
+#[derive(Serialize)]
+struct InternalParameters<'a> {
+    compiler: &'a str,
+}
+
+#[derive(Serialize)]
+struct Run {
+    builder: Builder,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata>,
+}
+
+#[derive(Serialize)]
+struct Builder {
+    id: String,
+    version: Versions,
+}
+
+#[derive(Serialize)]
+struct Versions {
+    image: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    invocation_id: String,
+}
+
+/// in-toto's resource descriptor.
+#[derive(Serialize)]
+struct Resource {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    digest: Digests,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Digests {
+    Sha256(String),
+    GitCommit(String),
+}
+
+/// Writes the statement.
+///
+/// # Errors
+/// JSON cannot be written.
+pub fn write(build: &Build<'_>) -> Result<Vec<u8>, Error> {
+    let source = Resource {
+        name: None,
+        uri: build.repository.map(|repository| format!("git+{repository}@{}", build.commit)),
+        digest: Digests::GitCommit(build.commit.to_owned()),
+    };
+    let packages = build.dependencies.packages.iter().filter_map(|package| {
+        let checksum = package.checksum.clone()?;
+        Some(Resource { name: None, uri: Some(package.purl()), digest: Digests::Sha256(checksum) })
+    });
+    let (builder, metadata) = match build.codebuild {
+        // arn:aws:codebuild:REGION:ACCOUNT:build/PROJECT:ID: the project is the builder, the id the run.
+        Some(arn) => {
+            let project = arn.rsplit_once(':').map_or(arn, |(project, _)| project).replace(":build/", ":project/");
+            (project, Some(Metadata { invocation_id: arn.to_owned() }))
+        }
+        None => (LOCAL_BUILDER.to_owned(), None),
+    };
+    let statement = Statement {
+        kind: STATEMENT,
+        subject: [Resource {
+            name: Some(build.name.to_owned()),
+            uri: None,
+            digest: Digests::Sha256(build.digest.hex().to_owned()),
+        }],
+        predicate_type: PREDICATE,
+        predicate: Predicate {
+            build_definition: Definition {
+                build_type: BUILD_TYPE,
+                external_parameters: ExternalParameters {
+                    revision: build.revision,
+                    package: build.package,
+                    binary: build.binary,
+                    target: build.target,
+                },
+                internal_parameters: InternalParameters { compiler: build.compiler },
+                resolved_dependencies: [source].into_iter().chain(packages).collect(),
+            },
+            run_details: Run {
+                builder: Builder { id: builder, version: Versions { image: env!("CARGO_PKG_VERSION") } },
+                metadata,
+            },
+        },
+    };
+    serde_json::to_vec(&statement).map_err(Error::Serialize)
+}
