@@ -14,6 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{Conversation, ConversationId, ConversationKey};
+use crate::cors;
 use crate::problem::Problem;
 use crate::tenant::{KeyKind, Scope, Scopes, Tenant, hash};
 
@@ -80,22 +81,37 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Lets a request through when it has the access its route needs.
-pub async fn guard(State((app, access)): State<(Arc<App>, Access)>, mut request: Request, next: Next) -> Response {
+/// Lets a request through when it has the access its route needs and its tenant is not too fast.
+pub async fn guard(State((app, access)): State<(Arc<App>, Access)>, request: Request, next: Next) -> Response {
     let allowed = match access {
         Access::Public => Ok(None),
         Access::Operator => operator(&app, request.headers()).map(|()| None),
         Access::Tenant(scope) => authenticate(&app, request.headers())
             .and_then(|caller| if caller.scopes.contains(&scope) { Ok(Some(caller)) } else { Err(forbidden(scope)) }),
     };
-    match allowed {
-        Ok(Some(caller)) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
+    let tenant = allowed.as_ref().ok().and_then(Option::as_ref).map(|caller| Arc::clone(&caller.tenant));
+    let origin = cors::allowed(&app, tenant.as_deref(), request.headers());
+    let mut response = match allowed {
+        Ok(Some(caller)) => limited(&app, caller, request, next).await,
         Ok(None) => next.run(request).await,
         Err(problem) => problem.into_response(),
+    };
+    if let Some(origin) = origin {
+        cors::expose(response.headers_mut(), origin);
     }
+    response
+}
+
+async fn limited(app: &App, caller: Caller, mut request: Request, next: Next) -> Response {
+    let standing = app.rates.request(caller.tenant.id(), &caller.tenant.settings.limits);
+    let mut response = if standing.allowed {
+        request.extensions_mut().insert(caller);
+        next.run(request).await
+    } else {
+        standing.problem("The tenant").into_response()
+    };
+    standing.describe(response.headers_mut());
+    response
 }
 
 /// The caller of a request.

@@ -9,17 +9,18 @@ use http::HeaderValue;
 use crate::access::Caller;
 use crate::answer::AnswerWriter;
 use crate::config::{Config, ConfigError, ConfigErrors, Release, Store};
-use crate::conversation::{
-    Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, Message, StoreError,
-};
+use crate::conversation::{Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, StoreError};
 use crate::drain::Drain;
 use crate::generation::Hub;
 use crate::knowledge::Knowledge;
+use crate::ledger::{FileBooks, Ledger, MemoryBooks};
+use crate::limits::Rates;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::random;
 use crate::session::Signer;
 use crate::tenant::Registry;
+use crate::webhook::{Outbox, Webhooks};
 
 /// The service's parts.
 #[derive(Debug)]
@@ -32,6 +33,12 @@ pub struct App {
     pub writer: Option<Arc<dyn AnswerWriter>>,
     /// The replies being generated.
     pub generations: Hub,
+    /// How fast tenants and their end users ask.
+    pub rates: Rates,
+    /// What tenants use.
+    pub ledger: Ledger,
+    /// Tells tenants' systems.
+    pub webhooks: Webhooks,
     /// Signs widget sessions.
     pub signer: Signer,
     /// SHA-256 of the operator's key.
@@ -56,7 +63,13 @@ impl App {
         let opened = open_store(&config.store).map_err(|error| errors.push(error));
         let (Ok(tenants), Ok((store, directory))) = (tenants, opened) else { return Err(ConfigErrors(errors)) };
         let signer = signer(config, directory.as_deref()).map_err(|error| ConfigErrors(vec![error]))?;
-        Ok(Arc::new(Self::new(config, tenants, store, signer)))
+        let mut app = Self::new(config, tenants, store, signer);
+        if let Some(directory) = directory {
+            // No tenant's id begins with a dot.
+            app.ledger = Ledger::new(Box::new(FileBooks::new(directory.join(".ledger"))));
+            app.webhooks = Webhooks::new(Outbox::Directory(directory.join(".outbox")));
+        }
+        Ok(Arc::new(app))
     }
 
     /// Puts parts together.
@@ -67,6 +80,9 @@ impl App {
             store,
             writer: None,
             generations: Hub::default(),
+            rates: Rates::default(),
+            ledger: Ledger::new(Box::new(MemoryBooks::default())),
+            webhooks: Webhooks::default(),
             signer,
             operator_key: config.operator_key,
             metrics: Metrics::default(),
@@ -96,8 +112,17 @@ impl App {
         error.into()
     }
 
-    /// A reply has come to its end and is kept.
-    pub fn turn_ended(&self, _key: &ConversationKey, _reply: &Message) {}
+    /// Whether this caller may send another message: not too fast for one person, and within the month's cap.
+    pub async fn admit_message(&self, caller: &Caller) -> Result<(), Problem> {
+        let (tenant, limits) = (caller.tenant.id(), &caller.tenant.settings.limits);
+        if let Some(user) = &caller.end_user {
+            let standing = self.rates.message(tenant, user, limits);
+            if !standing.allowed {
+                return Err(standing.problem("One person"));
+            }
+        }
+        self.ledger.admit(tenant, limits).await
+    }
 }
 
 fn open_tenants(config: &Config) -> Result<Registry, ConfigError> {

@@ -23,6 +23,7 @@ use crate::conversation::{
     ConversationKey, ConversationStore, Failure, FinishReason, Message, Provenance, Status, StoreError,
 };
 use crate::drain::Phase;
+use crate::turn::count_reply;
 
 /// How often the stored message is written again while more of it comes.
 const RENEWAL: Duration = Duration::from_secs(3);
@@ -61,6 +62,8 @@ pub struct Generation {
 /// What a reply becomes when its writer fails before the first word.
 #[derive(Debug, Clone)]
 pub struct Fallback {
+    /// What was asked.
+    pub question: String,
     /// The text.
     pub text: String,
     /// Where it comes from.
@@ -166,6 +169,7 @@ impl Generation {
             End::Unanswered => Some(End::Failed(Failure::Model)),
             end => Some(end),
         };
+        let question = fallback.question.clone();
         let message = self.finished(end, fallback);
         let kept = match message {
             Some(message) => self.keep(app, message).await,
@@ -173,7 +177,7 @@ impl Generation {
         };
         match kept {
             Some(message) => {
-                app.turn_ended(&self.key, &message);
+                count_reply(app, &self.key, &question, &message);
                 self.message.send_replace(message);
             }
             None => self.take_over(app).await,

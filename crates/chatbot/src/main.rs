@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use chatbot::app::App;
 use chatbot::config::{self, Config, ProcessVariables, VARIABLES};
+use chatbot::ledger::FLUSH;
 use chatbot::server::{Drained, serve};
+use chatbot::webhook::Webhooks;
 use chatbot::{healthcheck, logging};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -125,6 +127,8 @@ async fn listen(config: Config, app: Arc<App>) -> anyhow::Result<Drained> {
         "listening"
     );
     tokio::spawn(reload_tenants(Arc::clone(&app)));
+    tokio::spawn(Webhooks::run(Arc::clone(&app)));
+    tokio::spawn(write_counts(Arc::clone(&app)));
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -140,12 +144,21 @@ async fn listen(config: Config, app: Arc<App>) -> anyhow::Result<Drained> {
             std::process::exit(i32::from(FAILURE));
         });
     };
-    let drained = serve(listener, app, &config, stop).await;
+    let drained = serve(listener, Arc::clone(&app), &config, stop).await;
+    app.ledger.flush().await;
     match drained {
         Drained::Complete => tracing::info!("stopped: every reply was finished"),
         Drained::Cut(connections) => tracing::error!(connections, "stopped: connections cut at the drain deadline"),
     }
     Ok(drained)
+}
+
+/// Writes what was counted, again and again.
+async fn write_counts(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(FLUSH).await;
+        app.ledger.flush().await;
+    }
 }
 
 /// Takes up what another process, or a person, changed in the tenants file.

@@ -22,6 +22,7 @@ pub struct Metrics {
     answers: [[AtomicU64; Language::ALL.len()]; Outcome::ALL.len()],
     follow_ups: AtomicU64,
     store_failures: AtomicU64,
+    webhooks: Mutex<BTreeMap<&'static str, u64>>,
     connections_refused: AtomicU64,
     connections: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
@@ -60,6 +61,7 @@ impl Default for Metrics {
             answers: Default::default(),
             follow_ups: AtomicU64::default(),
             store_failures: AtomicU64::default(),
+            webhooks: Mutex::default(),
             connections_refused: AtomicU64::default(),
             connections: Arc::default(),
             streams: Arc::default(),
@@ -94,6 +96,11 @@ impl Metrics {
     /// Counts a conversation that could not be read or written.
     pub fn store_failure(&self) {
         self.store_failures.fetch_add(1, Relaxed);
+    }
+
+    /// Counts what became of a webhook delivery: `delivered`, `failed` or `given_up`.
+    pub fn webhook(&self, result: &'static str) {
+        *self.webhooks.lock().unwrap_or_else(PoisonError::into_inner).entry(result).or_default() += 1;
     }
 
     /// Counts a connection closed because there are too many.
@@ -150,6 +157,10 @@ impl Metrics {
                 let labels = [("outcome", outcome.name()), ("language", language.code())];
                 page.sample("smartbot_replies_total", &labels, count as f64);
             }
+        }
+        page.family("smartbot_webhooks_total", "counter", "Webhook deliveries tried, by result.");
+        for (result, count) in &*self.webhooks.lock().unwrap_or_else(PoisonError::into_inner) {
+            page.sample("smartbot_webhooks_total", &[("result", result)], *count as f64);
         }
         page.family("http_requests_total", "counter", "Finished requests.");
         for ((route, method, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {

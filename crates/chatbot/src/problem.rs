@@ -55,6 +55,16 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "draining", "The server is shutting down", detail).retry_after(1)
     }
 
+    /// Nobody answers in a closed conversation.
+    pub fn closed() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "conversation_closed",
+            "The conversation is closed",
+            "Leave conversation_id out to start a new conversation.",
+        )
+    }
+
     /// A reply that did not come to its end. The message is kept; it may be sent again.
     pub fn reply_failed(failure: Failure) -> Self {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;

@@ -11,10 +11,11 @@ use http::{Method, StatusCode};
 use crate::access::Access::{self, Public, Tenant};
 use crate::access::guard;
 use crate::app::App;
+use crate::cors::preflight;
 use crate::observe::observe;
 use crate::problem::Problem;
-use crate::routes::{chat, conversations, operations, widget};
-use crate::tenant::Scope::Chat;
+use crate::routes::{chat, conversations, handoff, operations, widget};
+use crate::tenant::Scope::{Agent, Chat};
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub fn router(app: Arc<App>) -> Router {
         .router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&app), preflight))
         .layer(from_fn_with_state(Arc::clone(&app), observe))
         .with_state(app)
 }
@@ -52,6 +54,9 @@ fn table(app: &Arc<App>) -> Table {
         .get("/v1/conversations/{id}/messages/{message_id}/events", Tenant(Chat), conversations::events)
         .post("/v1/conversations/{id}/messages/{message_id}/cancel", Tenant(Chat), conversations::cancel)
         .post("/v1/conversations/{id}/messages/{message_id}/feedback", Tenant(Chat), conversations::feedback)
+        .post("/v1/conversations/{id}/handoff", Tenant(Chat), handoff::request)
+        .post("/v1/conversations/{id}/replies", Tenant(Agent), handoff::reply)
+        .post("/v1/conversations/{id}/state", Tenant(Agent), handoff::state)
         .post("/v1/widget/sessions", Public, widget::sessions)
         .get("/health", Public, operations::health)
         .get("/ready", Public, operations::ready)

@@ -2,5 +2,6 @@
 
 pub mod chat;
 pub mod conversations;
+pub mod handoff;
 pub mod operations;
 pub mod widget;

@@ -15,11 +15,15 @@ use crate::conversation::{
 };
 use crate::engine::{Outcome, Reply};
 use crate::generation::{Fallback, Hub, LEASE_MS};
+use crate::handoff;
+use crate::privacy::mask;
 use crate::problem::Problem;
 use crate::random;
 
 /// Messages read back: for the previous question, and for a model's context.
 const CONTEXT: usize = 12;
+/// Characters of a question without an answer that analytics keep.
+const LONGEST_QUESTION: usize = 300;
 /// Entries shown to a model.
 const PASSAGES: usize = 5;
 
@@ -48,6 +52,7 @@ pub async fn take(
     conversation: Option<ConversationId>,
     message: &str,
 ) -> Result<Turn, Problem> {
+    app.admit_message(caller).await?;
     let (key, before) = match conversation {
         Some(id) => {
             let key = caller.conversation(id);
@@ -60,15 +65,8 @@ pub async fn take(
     let asked = Message::new(message_id()?, Role::User, message.to_owned(), now_ms());
     match state {
         State::Bot | State::PendingHuman => {}
-        State::Human => return silent(app, key, asked).await,
-        State::Closed => {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "conversation_closed",
-                "The conversation is closed",
-                "Leave conversation_id out to start a new conversation.",
-            ));
-        }
+        State::Human => return silent(app, caller, key, asked).await,
+        State::Closed => return Err(Problem::closed()),
     }
     refuse_while_generating(before.as_ref())?;
 
@@ -86,8 +84,8 @@ pub async fn take(
         answer.provenance = Some(provenance);
         let turn = [asked, answer];
         keep(app, caller, &key, before.as_ref(), &turn).await?;
-        let [_, answer] = turn;
-        app.turn_ended(&key, &answer);
+        let [asked, answer] = turn;
+        count_reply(app, &key, &asked.text, &answer);
         return Ok(Turn { key, reply: Replying::Whole(Box::new(answer)) });
     };
 
@@ -102,7 +100,7 @@ pub async fn take(
         ..provenance.clone()
     });
     let seq = keep(app, caller, &key, before.as_ref(), &[asked, answer.clone()]).await? + 1;
-    let fallback = Fallback { text: reply.text, provenance };
+    let fallback = Fallback { question: message.to_owned(), text: reply.text, provenance };
     let live = Hub::start(app, key.clone(), seq, answer, writing, fallback);
     Ok(Turn { key, reply: Replying::Live(live) })
 }
@@ -119,13 +117,17 @@ async fn keep(
         Some(before) => app.store.append(key, before.state, messages).await,
         None => app.store.create(key, caller.end_user.as_deref(), messages).await.map(|()| 1),
     };
-    kept.map_err(|error| app.store_problem(error))
+    let first = kept.map_err(|error| app.store_problem(error))?;
+    count_message(app, key, before.is_none(), &messages[0].text);
+    Ok(first)
 }
 
 /// A person answers here: the message is kept, and nothing is said.
-async fn silent(app: &App, key: ConversationKey, asked: Message) -> Result<Turn, Problem> {
+async fn silent(app: &App, caller: &Caller, key: ConversationKey, asked: Message) -> Result<Turn, Problem> {
     let kept = app.store.append(&key, State::Human, std::slice::from_ref(&asked)).await;
     kept.map_err(|error| app.store_problem(error))?;
+    count_message(app, &key, false, &asked.text);
+    handoff::received(app, &caller.tenant, &key, &asked).await?;
     let language = crate::text::Language::of(&asked.text).unwrap_or(crate::text::Language::Ja);
     let provenance = Provenance {
         outcome: Outcome::Handover,
@@ -197,6 +199,46 @@ fn usage(asked: &str, answered: &str) -> Usage {
         output_characters: answered.chars().count() as u64,
         ..Usage::default()
     }
+}
+
+fn count_message(app: &App, key: &ConversationKey, first: bool, text: &str) {
+    let characters = text.chars().count() as u64;
+    app.ledger.count(&key.tenant, |book, day| {
+        let day = book.day(day);
+        day.conversations += u64::from(first);
+        day.messages += 1;
+        day.input_characters += characters;
+    });
+}
+
+/// Counts a reply that has come to its end, and notes a question that it does not answer.
+pub fn count_reply(app: &App, key: &ConversationKey, question: &str, reply: &Message) {
+    let Some(provenance) = &reply.provenance else { return };
+    let usage = provenance.usage;
+    let (outcome, failed) = (provenance.outcome, reply.status == Status::Failed);
+    let unanswered = (outcome != Outcome::Answer || failed).then(|| shorten(&mask(question)));
+    app.ledger.count(&key.tenant, |book, day| {
+        if let Some(question) = unanswered {
+            book.question(&question, reply.at_ms, provenance.language, outcome);
+        }
+        let day = book.day(day);
+        match (failed, provenance.source, outcome) {
+            (true, ..) => day.failed += 1,
+            (_, Source::Model, _) => day.model_replies += 1,
+            (_, _, Outcome::Answer) => day.answered += 1,
+            (_, _, Outcome::DidYouMean) => day.did_you_mean += 1,
+            (_, _, Outcome::Handover) => day.handed_over += 1,
+        }
+        day.output_characters += usage.output_characters;
+        day.input_tokens += usage.input_tokens.unwrap_or(0);
+        day.output_tokens += usage.output_tokens.unwrap_or(0);
+    });
+}
+
+/// The beginning of a question, on one line.
+fn shorten(question: &str) -> String {
+    let words: Vec<&str> = question.split_whitespace().collect();
+    words.join(" ").chars().take(LONGEST_QUESTION).collect()
 }
 
 /// A new message's id.

@@ -7,18 +7,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
+use hyper_util::client::legacy::Error;
 
 use crate::model::{ModelError, describe};
+use crate::outbound::{Client, client};
 
 /// No refusal is longer.
 const LARGEST_REFUSAL: usize = 64 * 1024;
-/// How long a connection may take to open.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where an OpenAI-compatible API is, and the right to use it.
 #[derive(Debug, Clone)]
@@ -68,7 +63,7 @@ impl Endpoint {
 pub(super) struct Transport {
     base: String,
     authorization: Option<HeaderValue>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client,
 }
 
 impl Transport {
@@ -104,26 +99,6 @@ impl Transport {
             }
         })
     }
-}
-
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, rustls::Error> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_PATIENCE));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = match HttpsConnectorBuilder::new().with_provider_and_native_roots(Arc::clone(&provider)) {
-        Ok(builder) => builder,
-        // No certificates on this machine: plain HTTP still works, and TLS fails with a clear message.
-        Err(_) => HttpsConnectorBuilder::new().with_tls_config(
-            ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()?
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth(),
-        ),
-    };
-    let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
 }
 
 /// Reads a short body to its end.

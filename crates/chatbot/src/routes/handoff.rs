@@ -1,0 +1,108 @@
+//! A person takes over: asked for by whoever chats, answered by the tenant's agents.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::body;
+use crate::clock::now_ms;
+use crate::conversation::{Message, Role, State as Answering};
+use crate::handoff;
+use crate::problem::Problem;
+use crate::turn::message_id;
+
+use super::chat::{conversation_id, text};
+
+/// The longest reason, in characters.
+const LONGEST_REASON: usize = 500;
+
+/// Why a person is needed.
+#[derive(Debug, Deserialize)]
+pub struct HandoffRequest {
+    /// In the asker's words; at most 500 characters.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Who answers now.
+#[derive(Debug, Serialize)]
+pub struct StateReply {
+    state: Answering,
+}
+
+/// Asks for a person.
+pub async fn request(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let key = caller.conversation(conversation_id(&id)?);
+    let HandoffRequest { reason } = body::json(request).await?;
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
+        return Err(Problem::invalid("reason_too_long", format!("reason has more than {LONGEST_REASON} characters.")));
+    }
+    let conversation = app.conversation(&caller, &key, 1).await?;
+    let state = handoff::request(&app, &caller.tenant, &key, conversation.state, reason.as_deref()).await?;
+    Ok(body::answer(&StateReply { state }))
+}
+
+/// What an agent says.
+#[derive(Debug, Deserialize)]
+pub struct AgentReply {
+    /// At most 4,000 characters.
+    text: String,
+}
+
+/// A message that was kept.
+#[derive(Debug, Serialize)]
+pub struct KeptReply {
+    message_id: String,
+    seq: u64,
+    state: Answering,
+}
+
+/// Answers as a person. Whoever answers has taken over.
+pub async fn reply(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let key = caller.conversation(conversation_id(&id)?);
+    let asked: AgentReply = body::json(request).await?;
+    let message = Message::new(message_id()?, Role::Agent, text(&asked.text)?.to_owned(), now_ms());
+    let state = app.conversation(&caller, &key, 1).await?.state;
+    if state == Answering::Closed {
+        return Err(Problem::closed());
+    }
+    handoff::transition(&app, &caller.tenant, &key, state, Answering::Human).await?;
+    let kept = app.store.append(&key, Answering::Human, std::slice::from_ref(&message)).await;
+    let seq = kept.map_err(|error| app.store_problem(error))?;
+    Ok(body::answer(&KeptReply { message_id: message.id, seq, state: Answering::Human }))
+}
+
+/// Who should answer.
+#[derive(Debug, Deserialize)]
+pub struct StateRequest {
+    /// `human`, `bot` or `closed`.
+    state: Answering,
+}
+
+/// Takes a conversation over, gives it back or closes it.
+pub async fn state(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let key = caller.conversation(conversation_id(&id)?);
+    let StateRequest { state } = body::json(request).await?;
+    let from = app.conversation(&caller, &key, 1).await?.state;
+    handoff::transition(&app, &caller.tenant, &key, from, state).await?;
+    Ok(body::answer(&StateReply { state }))
+}
