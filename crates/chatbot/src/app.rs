@@ -1,11 +1,14 @@
 //! Everything a request needs, put together once.
 
+mod backends;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 
+use self::backends::Backends;
 use crate::access::Caller;
 use crate::answer::AnswerWriter;
 use crate::config::{Config, ConfigError, ConfigErrors, Release, Store};
@@ -16,6 +19,7 @@ use crate::knowledge::Knowledge;
 use crate::ledger::{FileBooks, Ledger, MemoryBooks};
 use crate::limits::Rates;
 use crate::metrics::Metrics;
+use crate::model::{ModelWriter, Models};
 use crate::problem::Problem;
 use crate::random;
 use crate::session::Signer;
@@ -29,6 +33,8 @@ pub struct App {
     pub tenants: Registry,
     /// Keeps conversations.
     pub store: Box<dyn ConversationStore>,
+    /// The language models.
+    pub models: Arc<Models>,
     /// Writes what the knowledge does not hold, if language models are configured.
     pub writer: Option<Arc<dyn AnswerWriter>>,
     /// The replies being generated.
@@ -59,8 +65,11 @@ impl App {
     /// Opens everything the configuration names; on mistakes, all of them.
     pub fn open(config: &Config) -> Result<Arc<Self>, ConfigErrors> {
         let mut errors = Vec::new();
-        let tenants = open_tenants(config).map_err(|error| errors.push(error));
-        let opened = open_store(&config.store).map_err(|error| errors.push(error));
+        let backends = Backends::new(config);
+        let models = Arc::new(backends.models());
+        let tenants = open_tenants(config).and_then(|tenants| models_exist(&models, tenants));
+        let tenants = tenants.map_err(|error| errors.push(error));
+        let opened = open_store(&config.store, &backends).map_err(|error| errors.push(error));
         let (Ok(tenants), Ok((store, directory))) = (tenants, opened) else { return Err(ConfigErrors(errors)) };
         let signer = signer(config, directory.as_deref()).map_err(|error| ConfigErrors(vec![error]))?;
         let mut app = Self::new(config, tenants, store, signer);
@@ -69,6 +78,10 @@ impl App {
             app.ledger = Ledger::new(Box::new(FileBooks::new(directory.join(".ledger"))));
             app.webhooks = Webhooks::new(Outbox::Directory(directory.join(".outbox")));
         }
+        if !models.links().is_empty() {
+            app.writer = Some(Arc::new(ModelWriter::new(Arc::clone(&models))));
+        }
+        app.models = models;
         Ok(Arc::new(app))
     }
 
@@ -78,6 +91,7 @@ impl App {
         Self {
             tenants,
             store,
+            models: Arc::default(),
             writer: None,
             generations: Hub::default(),
             rates: Rates::default(),
@@ -146,6 +160,22 @@ fn open_tenants(config: &Config) -> Result<Registry, ConfigError> {
     Ok(Registry::demo(knowledge))
 }
 
+/// A tenant must not name a model that this service does not have.
+fn models_exist(models: &Models, tenants: Registry) -> Result<Registry, ConfigError> {
+    for tenant in tenants.all() {
+        let settings = &tenant.settings;
+        let missing = settings.model.chain.iter().find(|name| models.links().iter().all(|link| link.name != **name));
+        if let Some(name) = missing {
+            return Err(ConfigError {
+                variable: "TENANTS_FILE",
+                problem: format!("tenant {}: model.chain names {name}, which MODELS does not", settings.id),
+                hint: "add it to MODELS, or correct the file".to_owned(),
+            });
+        }
+    }
+    Ok(tenants)
+}
+
 /// Tokens must be good in every process that serves the tenant, and after a restart.
 fn signer(config: &Config, directory: Option<&Path>) -> Result<Signer, ConfigError> {
     let wrong = |error: std::io::Error| ConfigError {
@@ -181,7 +211,10 @@ fn kept_secret(directory: &Path) -> std::io::Result<String> {
 }
 
 /// The store, and the directory it keeps files in.
-fn open_store(store: &Store) -> Result<(Box<dyn ConversationStore>, Option<PathBuf>), ConfigError> {
+fn open_store(
+    store: &Store,
+    backends: &Backends<'_>,
+) -> Result<(Box<dyn ConversationStore>, Option<PathBuf>), ConfigError> {
     let wrong = |problem| {
         ConfigError {
         variable: "CONVERSATIONS_DIR",
@@ -191,6 +224,10 @@ fn open_store(store: &Store) -> Result<(Box<dyn ConversationStore>, Option<PathB
     };
     let refused = |path: &Path, error: std::io::Error| format!("cannot use {}: {error}", path.display());
     match store {
+        Store::Table { name, retention } => match backends.table(name, *retention) {
+            Some(store) => Ok((store, None)),
+            None => Err(wrong("this build has no dynamodb store".to_owned())),
+        },
         Store::Memory => {
             tracing::warn!("conversations are kept in memory and end with this process");
             Ok((Box::new(MemoryStore::default()), None))

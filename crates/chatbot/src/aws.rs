@@ -9,6 +9,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
 
+use crate::config::AwsSettings;
+
 /// How long a connection may take to open.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -17,15 +19,14 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// Credentials come from where the SDK finds them: the task's role on ECS, variables elsewhere.
 #[derive(Debug)]
 pub struct Aws {
-    region: String,
-    endpoint: Option<String>,
+    settings: AwsSettings,
     loaded: OnceCell<SdkConfig>,
 }
 
 impl Aws {
-    /// AWS in a region, or what answers at `endpoint` in its place.
-    pub fn new(region: impl Into<String>, endpoint: Option<String>) -> Self {
-        Self { region: region.into(), endpoint, loaded: OnceCell::new() }
+    /// Nothing is loaded yet.
+    pub fn new(settings: AwsSettings) -> Self {
+        Self { settings, loaded: OnceCell::new() }
     }
 
     /// The configuration; every client shares its credentials and connections.
@@ -38,12 +39,12 @@ impl Aws {
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
-            .region(Region::new(self.region.clone()))
+            .region(self.settings.region.clone().map(Region::new))
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_PATIENCE).build())
             // Who calls decides: a retry must fit a budget, and a model may think longer than a download may stall.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if let Some(endpoint) = &self.endpoint {
+        if let Some(endpoint) = &self.settings.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
         loader.load().await

@@ -2,6 +2,8 @@
 //!
 //! Reading never stops at the first mistake: [`Config::read`] reports all of them.
 
+mod backends;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +12,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
+
+pub use self::backends::{AwsSettings, Models};
+use crate::model::Provider;
 
 use crate::tenant::unhex;
 
@@ -59,8 +64,15 @@ pub const VARIABLES: &[Variable] = &[
     variable("OPERATOR_KEY_SHA256", "", "SHA-256 of the key that may manage tenants, in hexadecimal"),
     variable("SESSION_SECRET", "(kept)", "signs widget sessions; 32 characters or more"),
     variable("KNOWLEDGE_FILE", "(built in)", "the demo's questions and answers, YAML or JSON"),
-    variable("CONVERSATION_STORE", "embedded", "embedded (files) or memory (lost with the process)"),
+    variable("CONVERSATION_STORE", "embedded", "embedded (files), dynamodb or memory (lost with the process)"),
     variable("CONVERSATIONS_DIR", "(see below)", "directory of the embedded store"),
+    variable("CONVERSATIONS_TABLE", "", "table of the dynamodb store"),
+    variable("CONVERSATION_DAYS", "90", "how long the dynamodb store keeps a message, 1 to 3650"),
+    variable("MODELS", "(none)", "language models in the order asked: openai:<model>,bedrock:<id>"),
+    variable("OPENAI_BASE_URL", "https://api.openai.com/v1", "any OpenAI-compatible API, for openai: models"),
+    variable("OPENAI_API_KEY", "", "its key, if it wants one"),
+    variable("AWS_REGION", "", "region of bedrock: models and the dynamodb store"),
+    variable("AWS_ENDPOINT_URL", "(AWS)", "what answers in AWS's place"),
     variable("STREAM_DELTA_DELAY_MS", "0", "pause between two pieces of a streamed answer, 0 to 10000"),
     variable("DRAIN_DELAY_SECONDS", "5", "how long to keep serving after SIGTERM, 0 to 600"),
     variable("DRAIN_DEADLINE_SECONDS", "45", "how long open replies may then take, 0 to 3600"),
@@ -89,6 +101,10 @@ pub struct Config {
     pub knowledge_file: Option<PathBuf>,
     /// `CONVERSATION_STORE` and `CONVERSATIONS_DIR`: where conversations are kept.
     pub store: Store,
+    /// `MODELS`, `OPENAI_BASE_URL` and `OPENAI_API_KEY`: the language models, default none.
+    pub models: Models,
+    /// `AWS_REGION` and `AWS_ENDPOINT_URL`: for Bedrock and DynamoDB.
+    pub aws: AwsSettings,
     /// `STREAM_DELTA_DELAY_MS`: pause between two pieces of a streamed answer, default none.
     pub delta_delay: Duration,
     /// `DRAIN_DELAY_SECONDS`: how long to keep serving after SIGTERM, default 5.
@@ -140,6 +156,13 @@ pub enum Store {
     Directory(PathBuf),
     /// Files in the first of these that can be written: `CONVERSATIONS_DIR` is not set.
     FirstOf(Vec<Candidate>),
+    /// A DynamoDB table.
+    Table {
+        /// `CONVERSATIONS_TABLE`.
+        name: String,
+        /// `CONVERSATION_DAYS`.
+        retention: Duration,
+    },
     /// Memory: explicitly asked for, lost with the process.
     Memory,
 }
@@ -186,6 +209,13 @@ impl Config {
     pub fn read(variables: &dyn Variables) -> Result<Self, ConfigErrors> {
         let mut reader = Reader { variables, errors: Vec::new() };
         let environment = reader.line("ENVIRONMENT");
+        let store = reader.store(environment.as_deref());
+        let models = reader.models();
+        let bedrock = models.names.iter().any(|name| name.provider == Provider::Bedrock);
+        let needs_aws = match &store {
+            Store::Table { .. } => Some("CONVERSATION_STORE=dynamodb"),
+            _ => bedrock.then_some("a bedrock: model"),
+        };
         let config = Self {
             listen: reader.listen(),
             log: reader.parse("LOG_LEVEL", "info", "use error, warn, info, debug, trace, or target=level pairs"),
@@ -193,7 +223,9 @@ impl Config {
             operator_key: reader.hash("OPERATOR_KEY_SHA256"),
             session_secret: reader.secret("SESSION_SECRET"),
             knowledge_file: reader.text("KNOWLEDGE_FILE").map(PathBuf::from),
-            store: reader.store(environment.as_deref()),
+            store,
+            models,
+            aws: reader.aws(needs_aws),
             delta_delay: Duration::from_millis(reader.number("STREAM_DELTA_DELAY_MS", 0, 0, 10_000)),
             drain_delay: Duration::from_secs(reader.number("DRAIN_DELAY_SECONDS", 5, 0, 600)),
             drain_deadline: Duration::from_secs(reader.number("DRAIN_DEADLINE_SECONDS", 45, 0, 3600)),
@@ -310,9 +342,20 @@ impl Reader<'_> {
 
     fn store(&mut self, environment: Option<&str>) -> Store {
         let directory = self.text("CONVERSATIONS_DIR").map(PathBuf::from);
-        match (self.text("CONVERSATION_STORE").as_deref(), directory) {
-            (None | Some("embedded"), Some(directory)) => Store::Directory(directory),
-            (None | Some("embedded"), None) => {
+        let table = self.text("CONVERSATIONS_TABLE");
+        let days = self.number("CONVERSATION_DAYS", 90, 1, 3650);
+        let kind = self.text("CONVERSATION_STORE").unwrap_or_else(|| "embedded".to_owned());
+        if kind != "embedded" && directory.is_some() {
+            let problem = format!("is set, but CONVERSATION_STORE is {kind}");
+            self.wrong("CONVERSATIONS_DIR", problem, "unset one of the two");
+        }
+        if kind != "dynamodb" && table.is_some() {
+            let problem = format!("is set, but CONVERSATION_STORE is {kind}");
+            self.wrong("CONVERSATIONS_TABLE", problem, "unset it, or set CONVERSATION_STORE=dynamodb");
+        }
+        match (kind.as_str(), directory) {
+            ("embedded", Some(directory)) => Store::Directory(directory),
+            ("embedded", None) => {
                 let temporary = self.text("TMPDIR").unwrap_or_else(|| "/tmp".to_owned());
                 // Staging and production on one machine must not meet in the temporary directory.
                 let environment: String = environment
@@ -325,21 +368,11 @@ impl Reader<'_> {
                     Candidate { base: temporary.into(), below: format!("smartbot-{environment}-conversations").into() },
                 ])
             }
-            (Some("memory"), None) => Store::Memory,
-            (Some("memory"), Some(_)) => {
-                self.wrong(
-                    "CONVERSATIONS_DIR",
-                    "is set, but CONVERSATION_STORE is memory".to_owned(),
-                    "unset one of the two",
-                );
-                Store::Memory
-            }
-            (Some(other), _) => {
-                self.wrong(
-                    "CONVERSATION_STORE",
-                    format!("{other:?} is not supported by this build"),
-                    "use embedded or memory",
-                );
+            ("memory", _) => Store::Memory,
+            ("dynamodb", _) => self.table(table, days),
+            (other, _) => {
+                let hint = "use embedded, dynamodb or memory";
+                self.wrong("CONVERSATION_STORE", format!("{other:?} is no store"), hint);
                 Store::Memory
             }
         }

@@ -4,6 +4,8 @@
 //! and is shared by every process on the machine (blue and green run at the same time);
 //! [`MemoryStore`] is for trying things out and must be asked for.
 
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod file;
 mod id;
 mod memory;
@@ -14,6 +16,8 @@ use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoStore;
 pub use file::FileStore;
 pub use id::{ConversationId, InvalidId, TenantId};
 pub use memory::MemoryStore;
@@ -101,6 +105,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [State; 4] = [State::Bot, State::PendingHuman, State::Human, State::Closed];
+
     /// The name used in JSON and in stores.
     pub fn name(self) -> &'static str {
         match self {

@@ -129,6 +129,8 @@ async fn listen(config: Config, app: Arc<App>) -> anyhow::Result<Drained> {
     tokio::spawn(reload_tenants(Arc::clone(&app)));
     tokio::spawn(Webhooks::run(Arc::clone(&app)));
     tokio::spawn(write_counts(Arc::clone(&app)));
+    let models = Arc::clone(&app.models);
+    tokio::spawn(async move { models.warm_up().await });
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -16,6 +16,7 @@ mod openai;
 mod prompt;
 mod registry;
 mod sse;
+mod writer;
 
 use std::fmt;
 use std::pin::Pin;
@@ -32,6 +33,7 @@ pub use name::{InvalidModelName, ModelName, Provider};
 pub use openai::{Endpoint, InvalidEndpoint, OpenAi};
 pub use prompt::{Line, Prompt, Question, Source, Speaker};
 pub use registry::{Link, Models};
+pub use writer::ModelWriter;
 
 /// A model's answer while it arrives.
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<Piece, ModelError>> + Send>>;

@@ -37,7 +37,8 @@ fn all_mistakes_are_reported_at_once() {
         ("LOG_LEVEL", "chatbot=loud"),
         ("WORKER_THREADS", "0"),
         ("DRAIN_DELAY_SECONDS", "5s"),
-        ("CONVERSATION_STORE", "dynamodb"),
+        ("CONVERSATION_STORE", "redis"),
+        ("MODELS", "gpt-4o"),
         ("SMARTBOT_COMMIT", "a\u{7f}"),
     ]);
     let errors = Config::read(&variables).unwrap_err();
@@ -55,6 +56,37 @@ fn a_memory_store_must_be_asked_for() {
     let directory =
         Config::read(&BTreeMap::from([("CONVERSATIONS_DIR", "/var/x"), ("CONVERSATION_STORE", "")])).unwrap();
     assert_eq!(directory.store, Store::Directory(PathBuf::from("/var/x")));
+}
+
+#[test]
+fn what_models_need_is_asked_for() {
+    let mistakes = |variables: &[(&'static str, &'static str)]| match Config::read(
+        &variables.iter().copied().collect::<BTreeMap<_, _>>(),
+    ) {
+        Ok(config) => Ok(config.models.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+        Err(errors) => Err(errors.0.iter().map(|error| error.variable).collect::<Vec<_>>()),
+    };
+    assert_eq!(mistakes(&[("MODELS", "openai:a")]), Err(vec!["OPENAI_API_KEY"]));
+    assert_eq!(
+        mistakes(&[("MODELS", "openai:a, openai:b"), ("OPENAI_API_KEY", "k")]),
+        Ok("openai:a,openai:b".to_owned())
+    );
+    assert_eq!(mistakes(&[("MODELS", "openai:a,openai:a"), ("OPENAI_API_KEY", "k")]), Err(vec!["MODELS"]));
+    let local = [("MODELS", "openai:a"), ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")];
+    assert_eq!(mistakes(&local), Ok("openai:a".to_owned()));
+    assert_eq!(mistakes(&[("MODELS", "openai:a"), ("OPENAI_BASE_URL", "localhost")]), Err(vec!["OPENAI_BASE_URL"]));
+    let bedrock = mistakes(&[("MODELS", "bedrock:a.b-v1:0")]);
+    let missing = if cfg!(feature = "bedrock") { vec!["AWS_REGION"] } else { vec!["MODELS", "AWS_REGION"] };
+    assert_eq!(bedrock, Err(missing));
+}
+
+#[test]
+fn a_table_needs_a_name_a_region_and_a_shared_secret() {
+    let errors = Config::read(&BTreeMap::from([("CONVERSATION_STORE", "dynamodb")])).unwrap_err();
+    let named: Vec<_> = errors.0.iter().map(|error| error.variable).collect();
+    let missing = ["SESSION_SECRET", "CONVERSATIONS_TABLE", "AWS_REGION"];
+    assert_eq!(named.strip_prefix(&["CONVERSATION_STORE"]).unwrap_or(&named), missing);
+    assert_eq!(named.len() == missing.len(), cfg!(feature = "dynamodb"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use aws_sdk_bedrockruntime::Client;
 use aws_sdk_bedrockruntime::config::http::HttpResponse;
 use aws_sdk_bedrockruntime::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_bedrockruntime::operation::converse_stream::ConverseStreamOutput;
+use aws_sdk_bedrockruntime::types::error::ConverseStreamOutputError;
 use aws_sdk_bedrockruntime::types::{
     ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput as Event, InferenceConfiguration, Message,
     StopReason, SystemContentBlock, TokenUsage,
@@ -96,10 +97,7 @@ impl Reader {
     async fn next(&mut self) -> Result<Piece, ModelError> {
         loop {
             let event = self.answer.stream.recv().await.map_err(|error| match error {
-                SdkError::ServiceError(failed) => match failed.err().code() {
-                    Some("ThrottlingException" | "throttlingException") => ModelError::Throttled { retry_after: None },
-                    code => ModelError::Cut(format!("the model reported {}", code.unwrap_or("an unnamed exception"))),
-                },
+                SdkError::ServiceError(failed) => broke_off(failed.err()),
                 other => ModelError::Cut(describe(&other)),
             })?;
             match event {
@@ -143,6 +141,19 @@ fn tokens(usage: &TokenUsage) -> Tokens {
         input: usage.input_tokens.try_into().unwrap_or_default(),
         output: usage.output_tokens.try_into().unwrap_or_default(),
     }
+}
+
+/// What an exception in the middle of an answer means.
+fn broke_off(error: &ConverseStreamOutputError) -> ModelError {
+    let name = match error {
+        ConverseStreamOutputError::ThrottlingException(_) => return ModelError::Throttled { retry_after: None },
+        ConverseStreamOutputError::InternalServerException(_) => "InternalServerException",
+        ConverseStreamOutputError::ModelStreamErrorException(_) => "ModelStreamErrorException",
+        ConverseStreamOutputError::ServiceUnavailableException(_) => "ServiceUnavailableException",
+        ConverseStreamOutputError::ValidationException(_) => "ValidationException",
+        _ => "an unknown exception",
+    };
+    ModelError::Cut(format!("the model reported {name}"))
 }
 
 /// What a failure to get an answer at all means.

@@ -21,15 +21,20 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Patience {
     /// Until the first text of one attempt.
     pub first: Duration,
+    /// Until the first text of all attempts and models together.
+    pub begin: Duration,
     /// Between two pieces.
     pub idle: Duration,
-    /// From the question to the end of the answer, all attempts together.
+    /// From the question to the end of the answer.
     pub total: Duration,
 }
 
 impl Default for Patience {
+    /// Each a little less than a generation's own patience (20 s of silence, 120 s in all): there is
+    /// time left for the FAQ engine, and a model's silence is seen here, where its health is judged.
     fn default() -> Self {
-        Self { first: Duration::from_secs(10), idle: Duration::from_secs(20), total: Duration::from_secs(120) }
+        let seconds = Duration::from_secs;
+        Self { first: seconds(8), begin: seconds(18), idle: seconds(18), total: seconds(118) }
     }
 }
 
@@ -51,7 +56,7 @@ pub enum Unanswered {
         /// What finding out cost.
         tokens: Option<Tokens>,
     },
-    /// Every model failed, or there is none; why, in the order asked. `None`: its breaker is open.
+    /// Every model that there was time for failed; why, in the order asked. `None`: its breaker is open.
     Failed(Vec<(ModelName, Option<ModelError>)>),
 }
 
@@ -90,9 +95,14 @@ impl Chain {
 
     /// Asks one model after the other until one begins to answer.
     pub async fn ask(&self, prompt: &Prompt) -> Result<Answering, Unanswered> {
-        let deadline = Instant::now() + self.patience.total;
+        let asked = Instant::now();
+        let deadline = asked + self.patience.begin;
         let mut failures = Vec::new();
         for link in &self.links {
+            // A model that is given too little time would be blamed for silence.
+            if deadline.saturating_duration_since(Instant::now()) < self.patience.first / 2 {
+                break;
+            }
             match self.ask_one(link, prompt, deadline).await {
                 Ok((Beginning::Answer(first, rest), permit)) => {
                     return Ok(Answering {
@@ -102,7 +112,7 @@ impl Chain {
                         permit: Some(permit),
                         idle: self.patience.idle,
                         total: self.patience.total,
-                        deadline,
+                        deadline: asked + self.patience.total,
                     });
                 }
                 Ok((Beginning::Declined(tokens), permit)) => {

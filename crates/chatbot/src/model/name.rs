@@ -1,8 +1,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Which model, and who runs it: `bedrock:<model or inference profile id>` or `openai:<model>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ModelName {
     /// Who runs it.
     pub provider: Provider,
@@ -51,6 +54,20 @@ impl FromStr for ModelName {
             return Err(invalid());
         }
         Ok(Self { provider, id: id.to_owned() })
+    }
+}
+
+impl TryFrom<String> for ModelName {
+    type Error = InvalidModelName;
+
+    fn try_from(text: String) -> Result<Self, InvalidModelName> {
+        text.parse()
+    }
+}
+
+impl From<ModelName> for String {
+    fn from(name: ModelName) -> Self {
+        name.to_string()
     }
 }
 

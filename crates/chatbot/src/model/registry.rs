@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::{Breaker, Chain, LanguageModel, ModelError, ModelName, Patience, Permit, RetryBudget};
+use crate::tenant::Tenant;
 
 /// How long readiness waits for warm connections; without them the first answer is only slower.
 const WARM_UP_PATIENCE: Duration = Duration::from_secs(3);
@@ -16,6 +17,7 @@ pub struct Models {
     links: Vec<Arc<Link>>,
     budget: Arc<RetryBudget>,
     patience: Patience,
+    warm: AtomicBool,
 }
 
 /// A model with what is known of its health; shared by every tenant that uses it.
@@ -72,7 +74,7 @@ impl Models {
     /// Models in their default order.
     pub fn new(models: impl IntoIterator<Item = (ModelName, Box<dyn LanguageModel>)>, patience: Patience) -> Self {
         let links = models.into_iter().map(|(name, model)| Arc::new(Link::new(name, model))).collect();
-        Self { links, budget: Arc::default(), patience }
+        Self { links, budget: Arc::default(), patience, warm: AtomicBool::new(false) }
     }
 
     /// Every model, in the default order.
@@ -85,11 +87,18 @@ impl Models {
         Chain::new(self.links.clone(), Arc::clone(&self.budget), self.patience)
     }
 
-    /// A tenant's own order; the name of the first model that is not configured is the error.
-    pub fn chain_of(&self, names: &[ModelName]) -> Result<Chain, ModelName> {
-        let find = |name: &ModelName| self.links.iter().find(|link| link.name == *name).cloned().ok_or(name.clone());
-        let links = names.iter().map(find).collect::<Result<_, _>>()?;
-        Ok(Chain::new(links, Arc::clone(&self.budget), self.patience))
+    /// What a tenant's questions try: the models it names, and for the demo's tenant all of them.
+    /// `None` when there is nothing to try.
+    pub fn chain_for(&self, tenant: &Tenant) -> Option<Chain> {
+        let names = &tenant.settings.model.chain;
+        let chain = if names.is_empty() && tenant.open { self.chain() } else { self.chain_of(names) };
+        Some(chain).filter(|chain| !chain.is_empty())
+    }
+
+    /// Some models in an order of their own. Names that are not configured are left out.
+    pub(super) fn chain_of(&self, names: &[ModelName]) -> Chain {
+        let find = |name: &ModelName| self.links.iter().find(|link| link.name == *name).cloned();
+        Chain::new(names.iter().filter_map(find).collect(), Arc::clone(&self.budget), self.patience)
     }
 
     /// Opens connections before the first question. A model that cannot be reached is no reason not to
@@ -103,5 +112,11 @@ impl Models {
             }
         });
         join_all(each).await;
+        self.warm.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Models::warm_up`] is over, or there is nothing to warm up.
+    pub fn is_warm(&self) -> bool {
+        self.links.is_empty() || self.warm.load(Ordering::Acquire)
     }
 }

@@ -22,6 +22,14 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if app.drain.phase() > Phase::Serving {
         return Err(Problem::draining("This process finishes its open replies and stops."));
     }
+    if !app.models.is_warm() {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "warming_up",
+            "The first connections are being opened",
+            "It takes a few seconds after the start.",
+        ));
+    }
     if let Err(error) = app.store.check().await {
         app.metrics.store_failure();
         tracing::error!(error = %error, "not ready: the conversation store cannot be used");

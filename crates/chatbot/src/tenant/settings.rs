@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::key::{Key, unhex};
 use crate::conversation::TenantId;
 use crate::engine::Thresholds;
+use crate::model::ModelName;
 
 /// The file that `TENANTS_FILE` names: JSON, or YAML for people who write it by hand.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
     /// Names of models of this service, tried in order; none: only the knowledge answers.
-    pub chain: Vec<String>,
+    pub chain: Vec<ModelName>,
     /// What the tenant tells its models before every conversation.
     pub system_prompt: Option<String>,
 }

@@ -3,6 +3,7 @@
 mod client;
 mod evaluation;
 mod http;
+mod model;
 mod process;
 mod program;
 mod tenants;
