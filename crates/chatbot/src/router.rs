@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::cors::preflight;
 use crate::observe::observe;
 use crate::problem::Problem;
-use crate::routes::{chat, conversations, handoff, operations, widget};
+use crate::routes::{chat, conversations, handoff, operations, widget, widget_assets};
 use crate::tenant::Scope::{Agent, Chat};
 
 /// One route.
@@ -58,6 +58,9 @@ fn table(app: &Arc<App>) -> Table {
         .post("/v1/conversations/{id}/replies", Tenant(Agent), handoff::reply)
         .post("/v1/conversations/{id}/state", Tenant(Agent), handoff::state)
         .post("/v1/widget/sessions", Public, widget::sessions)
+        .get("/widget.js", Public, widget_assets::widget)
+        .get("/demo", Public, widget_assets::demo)
+        .get("/demo.css", Public, widget_assets::demo_style)
         .get("/health", Public, operations::health)
         .get("/ready", Public, operations::ready)
         .get("/metrics", Public, operations::metrics)

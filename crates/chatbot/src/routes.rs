@@ -5,3 +5,4 @@ pub mod conversations;
 pub mod handoff;
 pub mod operations;
 pub mod widget;
+pub mod widget_assets;

@@ -1,5 +1,6 @@
 //! The service as its callers and its operators meet it: real sockets, the real program.
 
+mod assets;
 mod client;
 mod evaluation;
 mod http;
