@@ -50,7 +50,8 @@ fn fill(path: &Path, image: &Image, name: &str, tags: &[Tag]) -> Result<(), Erro
         repo_tags: tags.iter().map(|tag| format!("{name}:{tag}")).collect(),
         layers: layers.iter().map(blob_path).collect(),
     }];
-    let mut documents = layout::documents(image, tags)?;
+    // Without what is attached: engines load images, and old ones take every entry of the index for one.
+    let mut documents = layout::documents(image, tags, &[])?;
     documents.push(("manifest.json", serde_json::to_vec(&loadable).map_err(Error::Serialize)?));
 
     let file = File::create(path).map_err(Error::io("create", path))?;

@@ -13,6 +13,7 @@ use crate::layer::Layer;
 use crate::oci::{
     CONFIG, Configuration, Descriptor, Empty, Execution, Healthcheck, History, LAYER, MANIFEST, Manifest, RootFs,
 };
+use crate::registry::Artifact;
 use crate::rootfs::USER_ID;
 use crate::target::Architecture;
 
@@ -29,7 +30,7 @@ pub struct Description {
 }
 
 /// Content with its type and digest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
     /// The content.
     pub bytes: Bytes,
@@ -44,6 +45,8 @@ pub struct Image {
     pub manifest: Blob,
     /// Layers, lowest first, and the configuration last.
     pub blobs: Vec<Blob>,
+    /// What is attached to it: pushed with it, and no part of its digest.
+    pub artifacts: Vec<Artifact>,
 }
 
 impl Blob {
@@ -125,7 +128,7 @@ pub(crate) fn of_parts(layers: Vec<Layer>, configuration: Vec<u8>) -> Result<Ima
         annotations: BTreeMap::new(),
     };
     let manifest = Blob::new(MANIFEST, serde_json::to_vec(&manifest).map_err(Error::Serialize)?);
-    Ok(Image { manifest, blobs: layers.into_iter().chain([config]).collect() })
+    Ok(Image { manifest, blobs: layers.into_iter().chain([config]).collect(), artifacts: Vec::new() })
 }
 
 /// When the commit was made, as every label and the configuration say it.

@@ -1,14 +1,18 @@
 //! The dependency list inside the binary, in the format of `cargo auditable`: scanners find it in any image or file system
 //! that holds the binary, without our help. <https://github.com/rust-secure-code/cargo-auditable/blob/master/PARSING.md>
 
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
 
 use auditable_serde::{DependencyKind, Source, VersionInfo};
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use flate2::write::ZlibEncoder;
+use serde::Deserialize;
 
+use crate::assemble::Image;
 use crate::dependencies::{Dependencies, Origin, Package, Role};
 use crate::elf::{self, ElfError};
+use crate::error::Error;
 
 /// The section's name.
 pub const SECTION: &str = ".dep-v0";
@@ -16,6 +20,8 @@ pub const SECTION: &str = ".dep-v0";
 const FORMAT: u32 = 8;
 /// No list of a real program is larger.
 const LARGEST_LIST: usize = 8 << 20;
+/// No layer of ours is larger, unpacked.
+const LARGEST_LAYER: u64 = 1 << 30;
 
 /// Why a dependency list cannot be put into a binary or read from it.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +67,56 @@ pub fn extract(binary: &[u8]) -> Result<Option<Dependencies>, AuditableError> {
         Err(auditable_info::Error::NoAuditData) => Ok(None),
         Err(error) => Err(AuditableError::Damaged(error.to_string())),
     }
+}
+
+/// The dependency list in an image's entry point, if it has one.
+///
+/// # Errors
+/// The image cannot be read, or the list is damaged.
+pub fn of_image(image: &Image) -> Result<Option<Dependencies>, Error> {
+    match entry_point(image).map_err(|reason| Error::Unreadable { digest: image.digest().clone(), reason })? {
+        Some(binary) => Ok(extract(&binary)?),
+        None => Ok(None),
+    }
+}
+
+/// The program that an image runs, from the topmost layer that has it.
+fn entry_point(image: &Image) -> Result<Option<Vec<u8>>, String> {
+    #[derive(Deserialize)]
+    struct Configuration {
+        config: Option<Execution>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Execution {
+        entrypoint: Option<Vec<String>>,
+    }
+    let Some((config, layers)) = image.blobs.split_last() else { return Ok(None) };
+    let config: Configuration = serde_json::from_slice(&config.bytes).map_err(|error| error.to_string())?;
+    let command = config.config.and_then(|config| config.entrypoint).unwrap_or_default();
+    let Some(program) = command.first() else { return Ok(None) };
+    for layer in layers.iter().rev() {
+        let found = file(&layer.bytes, program.trim_start_matches('/')).map_err(|error| error.to_string())?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// One file of a layer. Whoever made the layer, it is read to a limit and written nowhere.
+fn file(layer: &[u8], wanted: &str) -> io::Result<Option<Vec<u8>>> {
+    let plain: Box<dyn Read + '_> =
+        if layer.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(layer)) } else { Box::new(layer) };
+    for entry in tar::Archive::new(plain.take(LARGEST_LAYER)).entries()? {
+        let mut entry = entry?;
+        if entry.path()?.to_string_lossy().trim_start_matches("./") == wanted {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            return Ok(Some(content));
+        }
+    }
+    Ok(None)
 }
 
 fn encode(dependencies: &Dependencies) -> Result<VersionInfo, AuditableError> {

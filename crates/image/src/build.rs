@@ -1,11 +1,13 @@
 //! `image build` from end to end: source, binary, image, layout, push.
 
+mod input;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::archive;
-use crate::assemble::{self, Description, Image};
+use crate::assemble::{self, Image};
 use crate::compile::{Program, Workspace};
 use crate::credentials::Credentials;
 use crate::digest::Digest;
@@ -23,6 +25,7 @@ use crate::settings::Settings;
 use crate::tag::{self, Stage, Tag};
 use crate::target::{Architecture, Target};
 use crate::verify::{self, Elsewhere};
+use input::Input;
 
 /// What is to be built, and where it goes.
 #[derive(Debug, Clone, Default)]
@@ -223,28 +226,17 @@ fn make(
         let image = docker::build(&request.directory, options, &inputs, (&request.program.binary, tags), progress)?;
         return Ok(Made { image, binary: None, images: workspace.target_directory().join("image") });
     }
-    let (binary, path, description, target_directory) = match &request.binary {
-        Some(path) => {
-            let path = request.directory.join(path);
-            let binary = std::fs::read(&path).map_err(Error::io("read", &path))?;
-            (binary, path, Description::default(), request.directory.join("target"))
-        }
-        None => {
-            let workspace = Workspace::find(&request.directory)?;
-            let description = workspace.describe(&request.program.package)?;
-            let target = Target::resolve(request.target.as_deref(), request.architecture)?;
-            let built = workspace.compile(&request.program, &target, source, settings, progress)?;
-            (built.binary, PathBuf::from(&request.program.binary), description, workspace.target_directory().to_owned())
-        }
-    };
-    let architecture = elf::inspect(&binary).map_err(|reason| Error::Binary { path: path.clone(), reason })?;
+    let input = Input::prepare(request, source, settings, progress)?;
+    let Input { binary, path, description, .. } = &input;
+    let architecture = elf::inspect(binary).map_err(|reason| Error::Binary { path: path.clone(), reason })?;
     if let Some(wanted) = request.architecture.filter(|wanted| *wanted != architecture) {
-        return Err(Error::OtherArchitecture { path, wanted, actual: architecture });
+        return Err(Error::OtherArchitecture { path: path.clone(), wanted, actual: architecture });
     }
-    let images = target_directory.join("image");
+    let images = input.target_directory.join("image");
     let layers = layer::of_binary(binary.clone(), Some(&images.join("layers")))?;
-    let image = assemble::assemble(layers, architecture, source, &description)?;
-    Ok(Made { image, binary: Some(binary), images })
+    let mut image = assemble::assemble(layers, architecture, source, description)?;
+    image.artifacts = input.artifacts(&image, request, source, settings)?;
+    Ok(Made { image, binary: Some(input.binary), images })
 }
 
 /// Builds the commit once more, elsewhere, and compares.

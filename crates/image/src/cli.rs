@@ -1,5 +1,7 @@
 //! The command line.
 
+mod trust;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -19,7 +21,7 @@ use crate::terminal::{self, Terminal};
 /// Builds the chatbot's OCI image without a container engine, and pushes it to ECR or any registry.
 ///
 /// stdout is the result, stderr is for people. Exit codes: 0 done, 1 failed, 2 wrong usage, 64 wrong input or configuration,
-/// 69 registry or AWS cannot be reached.
+/// 65 an image is not signed as it should be or did not pass the scan, 69 registry or AWS cannot be reached.
 #[derive(Debug, Parser)]
 #[command(name = "image", version)]
 pub(crate) struct Cli {
@@ -40,6 +42,8 @@ enum Command {
     Pull(PullArguments),
     /// Give an image that is in a registry one more tag, without an upload.
     Tag(TagArguments),
+    #[command(flatten)]
+    Trust(trust::Command),
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +179,7 @@ pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
             layout::write(layout, &image, &tags)?;
             terminal::line(&format!("{}@{}", reference.repository, image.digest()))
         }
+        Command::Trust(command) => runtime.block_on(trust::run(command, &settings, &progress)),
         Command::Tag(arguments) => {
             let registry = registry(&arguments.repository, &settings, &progress)?;
             runtime.block_on(registry.add_tag(&arguments.digest, &arguments.tag)).map_err(Error::from)?;

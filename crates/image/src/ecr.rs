@@ -105,12 +105,6 @@ struct Token {
 const VALIDITY: Duration = Duration::from_secs(12 * 60 * 60);
 
 impl Session {
-    /// The client, for ECR's other operations.
-    #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// The password, a new one if the last tenth of the old one's time has begun.
     ///
     /// # Errors
@@ -144,6 +138,15 @@ pub async fn resolve(name: &str) -> Result<(Repository, Session), Error> {
     let repository: Repository = address.ok_or(EcrError::Incomplete { operation, what: "a repositoryUri" })?.parse()?;
     let token = fetch(&client).await?;
     Ok((repository, Session { client, token: Mutex::new(token) }))
+}
+
+/// A client for ECR's operations.
+///
+/// # Errors
+/// No region is configured.
+pub async fn client() -> Result<Client, EcrError> {
+    let config = aws::configuration().await;
+    if config.region().is_some() { Ok(Client::new(&config)) } else { Err(EcrError::NoRegion) }
 }
 
 async fn fetch(client: &Client) -> Result<Token, EcrError> {

@@ -147,6 +147,28 @@ pub enum Error {
     /// An image that is not signed as it should be.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// What stops an image.
+    #[error("{} is no policy for scans", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The scan gate is closed; the verdict says why.
+    #[error("{0} did not pass the scan")]
+    ScanRefused(Digest),
+    /// No bill of materials, and nothing to make one from.
+    #[error("nothing says what {0} is made of")]
+    NoBill(Digest),
+    /// What an image holds cannot be read.
+    #[error("{digest} cannot be read: {reason}")]
+    Unreadable {
+        /// The image.
+        digest: Digest,
+        /// Why.
+        reason: String,
+    },
     /// The advisory database.
     #[error(transparent)]
     Advisories(#[from] AdvisoriesError),
@@ -168,6 +190,8 @@ pub enum Kind {
     Failure,
     /// The input or the configuration is wrong.
     Configuration,
+    /// A gate is closed to the image: it is not signed as it should be, or did not pass the scan.
+    Refused,
     /// The other side cannot be reached.
     Unreachable,
 }
@@ -196,8 +220,10 @@ impl Error {
             | Self::Target(_)
             | Self::Key(_)
             | Self::Advisories(_)
+            | Self::Policy { .. }
             | Self::Credentials(_) => Kind::Configuration,
             Self::Docker(error) => error.kind(),
+            Self::Signature(_) | Self::ScanRefused(_) => Kind::Refused,
             Self::Registry(error) => error.kind(),
             Self::Ecr(error) => error.kind(),
             Self::Io { .. }
@@ -212,8 +238,9 @@ impl Error {
             | Self::Git(_)
             | Self::Compile(_)
             | Self::Dependencies(_)
-            | Self::Auditable(_)
-            | Self::Signature(_) => Kind::Failure,
+            | Self::NoBill(_)
+            | Self::Unreadable { .. }
+            | Self::Auditable(_) => Kind::Failure,
         }
     }
 
@@ -255,6 +282,13 @@ impl Error {
             Self::Dependencies(_) | Self::Auditable(_) => {
                 "use the toolchain named by the workspace's rust-version; the binary comes from cargo as it is"
             }
+            Self::Policy { .. } => "`cargo xtask image scan --environment NAME` writes it from the environment file",
+            Self::ScanRefused(_) => {
+                "update what was found and build again; or take responsibility for it, dated, in the environment file's \
+                 `image.scan.exceptions`"
+            }
+            Self::NoBill(_) => "build it with `image build`, which lists its dependencies in the binary",
+            Self::Unreadable { .. } => "build and push the image again",
             Self::Key(error) => error.hint(),
             Self::Advisories(_) => "give a checkout of https://github.com/rustsec/advisory-db",
             Self::Signature(error) => error.hint(),

@@ -10,6 +10,7 @@ use crate::assemble::{Blob, Image};
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::oci::{Descriptor, Index, LayoutVersion, Manifest, REF_NAME};
+use crate::registry::Artifact;
 use crate::tag::Tag;
 
 /// Writes the layout, one index entry for each tag. An older layout at the same place is replaced as a whole.
@@ -40,19 +41,24 @@ pub fn write(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error>
 fn fill(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error> {
     let blobs = directory.join("blobs").join("sha256");
     fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
-    for blob in image.blobs.iter().chain([&image.manifest]) {
+    let attached = image.artifacts.iter().flat_map(|artifact| artifact.blobs.iter().chain([&artifact.manifest]));
+    for blob in image.blobs.iter().chain([&image.manifest]).chain(attached) {
         let path = blobs.join(blob.digest().hex());
         fs::write(&path, &blob.bytes).map_err(Error::io("write", &path))?;
     }
-    for (name, content) in documents(image, tags)? {
+    for (name, content) in documents(image, tags, &image.artifacts)? {
         let path = directory.join(name);
         fs::write(&path, content).map_err(Error::io("write", &path))?;
     }
     Ok(())
 }
 
-/// The files of a layout beside its blobs.
-pub(crate) fn documents(image: &Image, tags: &[Tag]) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+/// The files of a layout beside its blobs; `artifacts` are those it lists.
+pub(crate) fn documents(
+    image: &Image,
+    tags: &[Tag],
+    artifacts: &[Artifact],
+) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
     // An image without a name is listed too.
     let mut manifests: Vec<Descriptor> = tags
         .iter()
@@ -64,6 +70,7 @@ pub(crate) fn documents(image: &Image, tags: &[Tag]) -> Result<Vec<(&'static str
     if manifests.is_empty() {
         manifests.push(image.manifest.descriptor.clone());
     }
+    manifests.extend(artifacts.iter().map(|artifact| artifact.descriptor.clone()));
     let version = LayoutVersion { image_layout_version: "1.0.0".to_owned() };
     Ok(vec![
         ("index.json", serde_json::to_vec(&Index::new(manifests)).map_err(Error::Serialize)?),
@@ -79,23 +86,33 @@ pub fn read(directory: &Path) -> Result<(Image, Vec<Tag>), Error> {
     let path = directory.join("index.json");
     let index = Index::parse(&fs::read(&path).map_err(Error::io("read", &path))?)
         .map_err(|source| Error::Document { path: path.clone(), source })?;
-    let Some(first) = index.manifests.first() else { return Err(Error::ImageCount { path, count: 0 }) };
-    let digests: std::collections::BTreeSet<&Digest> = index.manifests.iter().map(|entry| &entry.digest).collect();
+    let (attached, images): (Vec<Descriptor>, Vec<Descriptor>) =
+        index.manifests.into_iter().partition(|entry| entry.artifact_type.is_some());
+    let Some(first) = images.first() else { return Err(Error::ImageCount { path, count: 0 }) };
+    let digests: std::collections::BTreeSet<&Digest> = images.iter().map(|entry| &entry.digest).collect();
     if digests.len() > 1 {
         return Err(Error::ImageCount { path, count: digests.len() });
     }
     let mut tags = Vec::new();
-    for name in index.manifests.iter().filter_map(|entry| entry.annotations.get(REF_NAME)) {
+    for name in images.iter().filter_map(|entry| entry.annotations.get(REF_NAME)) {
         tags.push(name.parse()?);
     }
-    let manifest = read_blob(directory, first)?;
+    let (manifest, blobs) = read_manifest(directory, first)?;
+    let mut artifacts = Vec::new();
+    for descriptor in attached {
+        let (manifest, blobs) = read_manifest(directory, &descriptor)?;
+        artifacts.push(Artifact { manifest, blobs, descriptor });
+    }
+    Ok((Image { manifest, blobs, artifacts }, tags))
+}
+
+/// A manifest and what it points at.
+fn read_manifest(directory: &Path, descriptor: &Descriptor) -> Result<(Blob, Vec<Blob>), Error> {
+    let manifest = read_blob(directory, descriptor)?;
     let parsed = Manifest::parse(&manifest.bytes)
         .map_err(|source| Error::Document { path: blob_path(directory, manifest.digest()), source })?;
-    let mut blobs = Vec::new();
-    for descriptor in parsed.layers.iter().chain([&parsed.config]) {
-        blobs.push(read_blob(directory, descriptor)?);
-    }
-    Ok((Image { manifest, blobs }, tags))
+    let blobs = parsed.layers.iter().chain([&parsed.config]).map(|part| read_blob(directory, part));
+    Ok((manifest, blobs.collect::<Result<_, _>>()?))
 }
 
 fn read_blob(directory: &Path, descriptor: &Descriptor) -> Result<Blob, Error> {

@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod assemble;
+pub mod attachments;
 pub mod auditable;
 mod aws;
 pub mod build;

@@ -102,6 +102,13 @@ pub enum Step<'a> {
         /// What it named before, if anything.
         moved_from: Option<&'a Digest>,
     },
+    /// The same signature was there already.
+    SignaturePresent {
+        /// The image.
+        digest: &'a Digest,
+    },
+    /// No bill of materials is attached; one is made from the list in the binary.
+    BillFromBinary,
     /// A request failed in a way that may pass.
     Retrying {
         /// Why.

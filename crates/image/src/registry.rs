@@ -1,6 +1,7 @@
 //! A client for the OCI distribution API: blobs first, the manifest last, tags by putting the manifest once more.
 
 mod authentication;
+mod bills;
 mod client;
 mod error;
 mod pull;

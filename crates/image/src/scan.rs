@@ -8,10 +8,15 @@ pub mod advisories;
 pub mod ecr;
 pub mod policy;
 
+use aws_sdk_ecr::Client;
 use serde::Serialize;
 use time::Date;
 
+use crate::auditable;
 use crate::digest::Digest;
+use crate::error::Error;
+use crate::registry::Registry;
+use advisories::Advisories;
 pub use policy::{Exception, Policy, Severity, Unscanned};
 
 /// One known vulnerability.
@@ -117,4 +122,49 @@ impl Verdict {
         let scanned = !matches!(judge, Judge::Nobody { .. }) || policy.unscanned == Unscanned::Allow;
         Self { schema: 1, digest, passed: scanned && !stopped, judge, findings }
     }
+}
+
+/// With what an image is scanned, and how it is judged.
+pub struct Request<'a> {
+    /// ECR, if the image is there.
+    pub scanner: Option<&'a Client>,
+    /// How long ECR is waited for.
+    pub patience: ecr::Patience,
+    /// An advisory database, if there is one.
+    pub advisories: Option<&'a Advisories>,
+    /// What stops an image.
+    pub policy: &'a Policy,
+    /// The day on which exceptions are judged.
+    pub today: Date,
+}
+
+/// Scans an image that is in a registry, and judges it.
+///
+/// # Errors
+/// The registry or ECR refuses, lies or cannot be reached.
+pub async fn run(registry: &Registry<'_>, digest: Digest, request: &Request<'_>) -> Result<Verdict, Error> {
+    let verdict = |judge, findings| Verdict::new(digest.clone(), judge, findings, request.policy, request.today);
+    let mut reasons = Vec::new();
+    let mut instead_of_ecr = None;
+    if let Some(client) = request.scanner {
+        match ecr::scan(client, registry.repository().name(), &digest, request.patience).await? {
+            ecr::Answer::Findings(findings) => return Ok(verdict(Judge::Ecr, findings)),
+            ecr::Answer::Cannot(reason) => {
+                reasons.push(format!("ECR: {reason}"));
+                instead_of_ecr = Some(reason);
+            }
+        }
+    }
+    let Some(advisories) = request.advisories else {
+        reasons.push("no advisory database is given".to_owned());
+        return Ok(verdict(Judge::Nobody { reasons }, Vec::new()));
+    };
+    // The list in the binary, and not the attached one: the image's digest covers it, so nobody can have replaced it.
+    let Some(dependencies) = auditable::of_image(&registry.pull(&digest).await?)? else {
+        reasons.push("the binary in the image does not list what it is made of".to_owned());
+        return Ok(verdict(Judge::Nobody { reasons }, Vec::new()));
+    };
+    let (packages, count) = (dependencies.runtime().count(), advisories.count());
+    let judge = Judge::Advisories { packages, advisories: count, instead_of_ecr };
+    Ok(verdict(judge, advisories.findings(&dependencies)))
 }

@@ -13,6 +13,8 @@ pub struct Settings {
     pub docker_config: Option<PathBuf>,
     /// `SOURCE_DATE_EPOCH`: the creation time of an image whose commit is given by hand, seconds since 1970; default 0.
     pub source_date_epoch: Option<String>,
+    /// `CODEBUILD_BUILD_ARN`: the build this is part of, for its provenance.
+    pub codebuild_build_arn: Option<String>,
     /// `CARGO_HOME`, default `~/.cargo`: remapped in the binary.
     pub cargo_home: Option<PathBuf>,
 }
@@ -34,6 +36,7 @@ impl Settings {
             registry_password: lookup("REGISTRY_PASSWORD"),
             docker_config: lookup("DOCKER_CONFIG").map(PathBuf::from).or_else(|| in_home(".docker")),
             source_date_epoch: lookup("SOURCE_DATE_EPOCH"),
+            codebuild_build_arn: lookup("CODEBUILD_BUILD_ARN"),
             cargo_home: lookup("CARGO_HOME").map(PathBuf::from).or_else(|| in_home(".cargo")),
         }
     }

@@ -152,6 +152,14 @@ impl Target {
     }
 }
 
+/// The compiler, in its own words.
+///
+/// # Errors
+/// It does not start.
+pub fn compiler() -> Result<String, TargetError> {
+    rustc(&["--version"], "its version")
+}
+
 fn host() -> Result<String, TargetError> {
     let version = rustc(&["-vV"], "its host")?;
     version

@@ -45,6 +45,12 @@ impl Terminal {
             Step::TagPresent { tag } => ("Present", format!("tag {tag}")),
             Step::Tagged { tag, moved_from: None } => ("Tagged", tag.to_string()),
             Step::Tagged { tag, moved_from: Some(old) } => ("Tagged", format!("{tag} (it named {old} before)")),
+            Step::SignaturePresent { digest } => ("Present", format!("signature of {digest}")),
+            Step::BillFromBinary => (
+                "Warning",
+                "no bill of materials is attached; this one is made from the list in the binary, without checksums and licences"
+                    .to_owned(),
+            ),
             Step::Retrying { reason, pause } => ("Retrying", format!("in {:.1} s: {reason}", pause.as_secs_f64())),
             _ => return,
         };
@@ -63,6 +69,11 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     writeln!(io::stdout().lock(), "{text}").context("cannot write to stdout")
 }
 
+/// A document on stdout, as it is.
+pub(crate) fn raw(bytes: &[u8]) -> anyhow::Result<()> {
+    io::stdout().lock().write_all(bytes).context("cannot write to stdout")
+}
+
 /// What failed, why, and what to do; the exit code says of which kind it is.
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     let mut stderr = io::stderr().lock();
@@ -76,6 +87,7 @@ pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     }
     match known.map(Error::kind) {
         Some(Kind::Configuration) => ExitCode::from(64),
+        Some(Kind::Refused) => ExitCode::from(65),
         Some(Kind::Unreachable) => ExitCode::from(69),
         Some(Kind::Failure) | None => ExitCode::FAILURE,
     }

@@ -77,7 +77,7 @@ impl Registry<'_> {
         for descriptor in parsed.layers.iter().chain([&parsed.config]) {
             blobs.push(self.get_blob(descriptor).await?);
         }
-        Ok(Image { manifest, blobs })
+        Ok(Image { manifest, blobs, artifacts: Vec::new() })
     }
 }
 

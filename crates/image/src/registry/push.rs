@@ -48,6 +48,12 @@ impl Registry<'_> {
                     Sent::Uploaded => pushed.uploaded += 1,
                 }
             }
+            // Attached before any tag names the image, so that a tag is proof of this too; a registry may want to know the
+            // image first.
+            if !image.artifacts.is_empty() {
+                self.put_manifest(ours.as_str(), &image.manifest).await?;
+                self.attach(ours, &image.artifacts).await?;
+            }
         }
         for (tag, existing) in missing {
             self.set_tag(tag, &image.manifest, existing.as_ref()).await?;

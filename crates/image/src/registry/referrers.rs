@@ -20,7 +20,7 @@ use crate::oci::{Descriptor, EMPTY, INDEX, Index, MANIFEST, Manifest};
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// Something about an image, ready to be attached to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// Its manifest; `subject` is the image.
     pub manifest: Blob,
@@ -106,6 +106,23 @@ impl Registry<'_> {
                 Ok(self.listed_in_tag(subject).await?.map(|index| index.manifests).unwrap_or_default())
             }
             _ => Err(self.refused(action, &answer)),
+        }
+    }
+
+    /// The content of the first artifact of this type that is attached to an image.
+    ///
+    /// # Errors
+    /// As for [`Registry::referrers`], and for its parts.
+    pub async fn document(&self, subject: &Digest, artifact_type: &str) -> Result<Option<Blob>, RegistryError> {
+        let attached = self.referrers(subject).await?;
+        let found = attached.iter().find(|artifact| artifact.artifact_type.as_deref() == Some(artifact_type));
+        let Some(artifact) = found else { return Ok(None) };
+        let manifest = self.get_manifest(&artifact.digest).await?;
+        let action = format!("the download of {}", artifact.digest);
+        let manifest = Manifest::parse(&manifest.bytes).map_err(|reason| protocol(&action, reason))?;
+        match manifest.layers.first() {
+            Some(content) => self.get_blob(content).await.map(Some),
+            None => Ok(None),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::assemble::Blob;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::key::VerificationKey;
-use crate::oci::Manifest;
+use crate::oci::{Descriptor, Manifest};
 use crate::signature::{self, SignatureError};
 use crate::signer::Signer;
 
@@ -37,7 +37,7 @@ impl Registry<'_> {
         let mut layers = self.signatures(digest).await?.map(|manifest| manifest.layers).unwrap_or_default();
         let key = signer.public().await?;
         for existing in &layers {
-            if signature::check(&self.get_blob(existing).await?, digest, &key).is_ok() {
+            if signature::check(&self.signature(existing).await?, digest, &key).is_ok() {
                 return Ok(Signed::Before);
             }
         }
@@ -63,10 +63,7 @@ impl Registry<'_> {
                 reasons.push("it is too large");
                 continue;
             }
-            // The registry's word for the content's type and annotations is what the manifest says; its bytes are checked.
-            let content = self.get_blob(layer).await?;
-            let signed = Blob { bytes: content.bytes, descriptor: layer.clone() };
-            match signature::check(&signed, digest, key) {
+            match signature::check(&self.signature(layer).await?, digest, key) {
                 Ok(()) => return Ok(()),
                 Err(reason) => reasons.push(reason),
             }
@@ -78,6 +75,11 @@ impl Registry<'_> {
         reasons.dedup();
         let (digest, key, reason) = (digest.clone(), key.id()?, reasons.join("; "));
         Err(SignatureError::Wrong { digest, key, reason }.into())
+    }
+
+    /// A payload with its signature, which stands in the manifest.
+    async fn signature(&self, layer: &Descriptor) -> Result<Blob, Error> {
+        Ok(Blob { bytes: self.get_blob(layer).await?.bytes, descriptor: layer.clone() })
     }
 
     async fn signatures(&self, digest: &Digest) -> Result<Option<Manifest>, Error> {

@@ -1,10 +1,14 @@
 //! What stops an image, and what does not although it would.
 
+use std::fmt;
+use std::path::Path;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use time::Date;
 use time::macros::format_description;
 
 use super::{Finding, Outcome};
+use crate::error::Error;
 
 /// How bad a vulnerability is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
@@ -66,7 +70,28 @@ impl Default for Policy {
     }
 }
 
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        })
+    }
+}
+
 impl Policy {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read(path).map_err(Error::io("read", path))?;
+        serde_json::from_slice(&text).map_err(|source| Error::Policy { path: path.to_owned(), source })
+    }
+
     pub(super) fn outcome(&self, finding: &Finding, today: Date) -> Outcome {
         if finding.severity.is_some_and(|severity| severity < self.threshold) {
             return Outcome::BelowThreshold;

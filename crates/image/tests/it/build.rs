@@ -114,6 +114,42 @@ fn a_shared_build_directory_never_gives_one_checkout_the_code_of_another() {
 }
 
 #[test]
+fn the_binary_and_the_documents_list_what_was_really_built() {
+    let scratch = Scratch::new();
+    // A build script's dependency, and a package that another member of the workspace needs and this one does not.
+    let manifest = fs::read_to_string(scratch.path("one/crates/chatbot/Cargo.toml")).expect("a manifest");
+    let helper = "[build-dependencies]\nhelper = { path = \"../helper\" }\n";
+    scratch.write("one/crates/chatbot/Cargo.toml", &format!("{manifest}{helper}"));
+    scratch.write("one/crates/chatbot/build.rs", "fn main() { helper::help() }\n");
+    let package = |name: &str, rest: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.2.0\"\nedition = \"2024\"\nlicense = \"MIT\"\n{rest}")
+    };
+    scratch.write("one/crates/helper/Cargo.toml", &package("helper", ""));
+    scratch.write("one/crates/helper/src/lib.rs", "pub fn help() {}\n");
+    scratch
+        .write("one/crates/other/Cargo.toml", &package("other", "[dependencies]\nhelper = { path = \"../helper\" }\n"));
+    scratch.write("one/crates/other/src/lib.rs", "");
+    let mut lock = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    crate::fixture::run(lock.args(["generate-lockfile", "--offline"]).current_dir(scratch.path("one")));
+    commit_all(&scratch.path("one"));
+    let output = image(&scratch.path("one"), &scratch.path("b"), &["build", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let (image, _) = image::layout::read(Path::new(report["layout"].as_str().expect("a path"))).expect("a layout");
+
+    let listed = image::auditable::of_image(&image).expect("readable").expect("a list");
+    let listed: Vec<_> = listed.packages.iter().map(|package| (package.name.as_str(), package.role)).collect();
+    use image::dependencies::Role::{Build, Runtime};
+    assert_eq!(listed, [("answers", Runtime), ("chatbot", Runtime), ("dependency", Runtime), ("helper", Build)]);
+    let document =
+        |at: usize| -> serde_json::Value { serde_json::from_slice(&image.artifacts[at].blobs[0].bytes).expect("JSON") };
+    assert_eq!(document(0)["components"][3]["licenses"][0]["expression"], "MIT");
+    let provenance = document(2);
+    let commit = &provenance["predicate"]["buildDefinition"]["externalParameters"]["revision"];
+    assert_eq!(*commit, report["commit"]);
+}
+
+#[test]
 fn a_dirty_tree_is_marked_and_not_pushed() {
     let scratch = Scratch::new();
     scratch.write("one/crates/answers/src/lib.rs", "pub fn text() -> &'static str { \"changed\" }\n");

@@ -14,3 +14,4 @@ mod scan;
 mod server;
 mod signature;
 mod source;
+mod trust;

@@ -36,9 +36,11 @@ pub(crate) fn dependencies() -> Dependencies {
     Dependencies { packages: vec![root, serde, package("syn", "2.0.0", Origin::CratesIo, Role::Build, &[])] }
 }
 
-/// This test's own binary: whatever the linker makes here.
-fn elf() -> Vec<u8> {
-    fs::read(env!("CARGO_BIN_EXE_image")).expect("a binary")
+/// A small program of any Linux.
+const ECHO: &str = "/bin/echo";
+
+pub(crate) fn elf() -> Vec<u8> {
+    fs::read(ECHO).expect("a binary")
 }
 
 #[test]
@@ -58,12 +60,9 @@ fn the_list_in_the_binary_is_read_back_and_the_binary_runs_as_before() {
 
     let scratch = tempfile::tempdir().expect("a directory");
     let path = scratch.path().join("listed");
-    fs::copy(env!("CARGO_BIN_EXE_image"), &path).expect("a copy, for its mode");
+    fs::copy(ECHO, &path).expect("a copy, for its mode");
     fs::write(&path, &listed).expect("written");
-    assert_eq!(
-        run(Command::new(&path).arg("--version")),
-        run(Command::new(env!("CARGO_BIN_EXE_image")).arg("--version"))
-    );
+    assert_eq!(run(Command::new(&path).arg("still runs")), "still runs\n");
     if installed("objcopy") {
         let section = scratch.path().join("section");
         let arguments = ["-O", "binary", "--only-section=.dep-v0", "--set-section-flags", ".dep-v0=alloc"];
