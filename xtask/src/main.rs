@@ -1,5 +1,6 @@
 //! Task runner: thin dispatch, executes the workspace's binaries. `cargo xtask --help` lists the commands.
 
+mod bench;
 mod build_image;
 mod check;
 mod deploy;
@@ -68,6 +69,8 @@ enum Command {
     Local(local::Arguments),
     /// Test a deployed chatbot: the right commit serves, and it answers.
     Smoke(smoke::Arguments),
+    /// Measure a part of the system beside its peer.
+    Bench(bench::Arguments),
     /// Run the gate, the same as CI.
     Check,
 }
@@ -102,6 +105,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(passed) => deploy::run(&workspace, Verb::Logs, &passed.arguments),
         Command::Infra(passed) => deploy::run(&workspace, Verb::Infra, &passed.arguments),
         Command::Smoke(arguments) => smoke::run(arguments),
+        Command::Bench(arguments) => bench::run(&workspace, arguments),
         Command::Check => check::run(&workspace),
         Command::Local(arguments) => local::run(&workspace, arguments),
     }

@@ -11,6 +11,13 @@ use serde_json::Value;
 
 use crate::problem::{Problem, Reported, UNEXPECTED};
 
+/// A program of a package. Examples are programs for this repository alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target<'a> {
+    Binary(&'a str),
+    Example(&'a str),
+}
+
 /// The checkout that the command works on.
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -45,13 +52,27 @@ impl Workspace {
 
     /// Builds a binary of the workspace and returns where it is. One line on stderr says that this goes on.
     pub(crate) fn build(&self, package: &str, binary: &str) -> Result<PathBuf> {
+        self.compile(package, Target::Binary(binary), &[])
+    }
+
+    /// Builds a program of the workspace with optimisation: for what is measured.
+    pub(crate) fn build_release(&self, package: &str, target: Target<'_>) -> Result<PathBuf> {
+        self.compile(package, target, &["--release"])
+    }
+
+    fn compile(&self, package: &str, target: Target<'_>, options: &[&str]) -> Result<PathBuf> {
+        let (flag, binary) = match target {
+            Target::Binary(name) => ("--bin", name),
+            Target::Example(name) => ("--example", name),
+        };
         if let Some(executable) = self.built.borrow().get(binary) {
             return Ok(executable.clone());
         }
         eprintln!("building {package} …");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
-            .args(["build", "--quiet", "--package", package, "--bin", binary])
+            .args(["build", "--quiet", "--package", package, flag, binary])
+            .args(options)
             .arg("--message-format=json-render-diagnostics")
             .current_dir(&self.root)
             .stdin(Stdio::null())

@@ -1,0 +1,227 @@
+//! A load generator: keep-alive connections that ask one question after another.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// What to ask, where and how.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: &'static str,
+    /// Complete header lines, besides those every request has.
+    pub(crate) headers: String,
+    pub(crate) questions: Vec<String>,
+    /// Turns of a conversation before a new one begins; 0 where there are no conversations.
+    pub(crate) turns: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    pub(crate) requests: u64,
+    pub(crate) failures: u64,
+    latencies: Vec<Duration>,
+    pub(crate) elapsed: Duration,
+}
+
+impl Load {
+    /// The latency that a share of the requests did not exceed.
+    pub(crate) fn percentile(&self, share: f64) -> Duration {
+        let mut sorted = self.latencies.clone();
+        sorted.sort_unstable();
+        let last = sorted.len().saturating_sub(1);
+        sorted.get((last as f64 * share) as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn per_second(&self) -> f64 {
+        self.requests as f64 / self.elapsed.as_secs_f64()
+    }
+
+    pub(crate) fn add(&mut self, other: Load) {
+        self.requests += other.requests;
+        self.failures += other.failures;
+        self.latencies.extend(other.latencies);
+        self.elapsed += other.elapsed;
+    }
+}
+
+/// Asks over `connections` connections for a while; every request in flight at the end is waited for.
+pub(crate) async fn run(script: &Arc<Script>, connections: usize, duration: Duration) -> Result<Load> {
+    let started = Instant::now();
+    let mut clients = JoinSet::new();
+    for number in 0..connections {
+        clients.spawn(client(Arc::clone(script), number, started + duration));
+    }
+    let mut load = Load::default();
+    while let Some(done) = clients.join_next().await {
+        load.add(done.context("a client panicked")??);
+    }
+    load.elapsed = started.elapsed();
+    Ok(load)
+}
+
+async fn client(script: Arc<Script>, number: usize, until: Instant) -> Result<Load> {
+    let mut load = Load::default();
+    let mut connection = Connection::open(script.address).await?;
+    let mut conversation: Option<String> = None;
+    // Clients start at different questions, so that they do not march in step.
+    for (turn, question) in script.questions.iter().cycle().skip(number * 7).enumerate() {
+        if Instant::now() >= until {
+            break;
+        }
+        if script.turns > 0 && turn % script.turns == 0 {
+            conversation = None;
+        }
+        let request = request(&script, question, conversation.as_deref());
+        let started = Instant::now();
+        let (status, body) = connection.exchange(&request).await?;
+        load.latencies.push(started.elapsed());
+        load.requests += 1;
+        if status == 200 {
+            if script.turns > 0 && conversation.is_none() {
+                conversation = member(body, "conversation_id").map(str::to_owned);
+            }
+        } else {
+            load.failures += 1;
+            conversation = None;
+        }
+    }
+    Ok(load)
+}
+
+fn request(script: &Script, question: &str, conversation: Option<&str>) -> String {
+    let body = match conversation {
+        Some(id) => format!("{{\"message\":{question:?},\"conversation_id\":\"{id}\"}}"),
+        None => format!("{{\"message\":{question:?}}}"),
+    };
+    format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n{body}",
+        script.path,
+        script.address,
+        body.len(),
+        script.headers
+    )
+}
+
+/// A text member of a JSON object, without parsing the whole.
+fn member<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
+    let body = std::str::from_utf8(body).ok()?;
+    let value = body.split_once(&format!("\"{name}\":\""))?.1;
+    Some(value.split_once('"')?.0)
+}
+
+/// One connection that speaks just enough HTTP.
+struct Connection {
+    address: SocketAddr,
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { address, stream, buffer: vec![0; 64 * 1024] })
+    }
+
+    /// Sends a request; returns the status and the body. A connection that the server has closed while
+    /// it was idle is opened again once.
+    async fn exchange(&mut self, request: &str) -> Result<(u16, &[u8])> {
+        let read = match self.send(request).await {
+            Ok(read) => read,
+            Err(_) => {
+                self.stream = Self::open(self.address).await?.stream;
+                self.send(request).await?
+            }
+        };
+        let (status, body) = read;
+        Ok((status, &self.buffer[body]))
+    }
+
+    async fn send(&mut self, request: &str) -> Result<(u16, std::ops::Range<usize>)> {
+        self.stream.write_all(request.as_bytes()).await?;
+        let mut filled = 0;
+        let mut head: Option<(u16, usize, usize)> = None;
+        loop {
+            if let Some((status, start, length)) = head
+                && filled >= start + length
+            {
+                return Ok((status, start..start + length));
+            }
+            if filled == self.buffer.len() {
+                bail!("an answer is larger than {} bytes", self.buffer.len());
+            }
+            match self.stream.read(&mut self.buffer[filled..]).await? {
+                0 => bail!("the server closed the connection"),
+                read => filled += read,
+            }
+            if head.is_none()
+                && let Some(end) = self.buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n")
+            {
+                let text = std::str::from_utf8(&self.buffer[..end]).context("a head that is not text")?;
+                head = Some(parse_head(text, end + 4)?);
+            }
+        }
+    }
+}
+
+fn parse_head(text: &str, start: usize) -> Result<(u16, usize, usize)> {
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+    let length = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .context("an answer without content-length")?;
+    Ok((status, start, length))
+}
+
+/// Opens `number` event streams and reads each to its end; returns the answers that came whole, and
+/// calls `open` while all of them are open.
+pub(crate) async fn streams(script: &Arc<Script>, number: usize, open: impl FnOnce() -> Result<()>) -> Result<usize> {
+    let mut readers = JoinSet::new();
+    let (begun, mut all_begun) = tokio::sync::mpsc::channel::<()>(number);
+    for position in 0..number {
+        let (script, begun) = (Arc::clone(script), begun.clone());
+        readers.spawn(async move {
+            let mut stream = TcpStream::connect(script.address).await?;
+            let question = &script.questions[position % script.questions.len()];
+            let text = request(&script, question, None).replacen("\r\n", "\r\nAccept: text/event-stream\r\n", 1);
+            stream.write_all(text.as_bytes()).await?;
+            let mut received = Vec::new();
+            let mut buffer = [0; 4096];
+            let mut told = false;
+            // The connection stays open after the last event, so the event is what to wait for.
+            while !received.windows(12).any(|window| window == b"event: done\n") {
+                match stream.read(&mut buffer).await? {
+                    0 => break,
+                    read => received.extend_from_slice(&buffer[..read]),
+                }
+                if !told && received.windows(13).any(|window| window == b"event: start\n") {
+                    told = true;
+                    begun.send(()).await?;
+                }
+            }
+            anyhow::Ok(received.windows(12).any(|window| window == b"event: done\n"))
+        });
+    }
+    drop(begun);
+    let mut opened = 0;
+    while opened < number && all_begun.recv().await.is_some() {
+        opened += 1;
+    }
+    if opened == number {
+        open()?;
+    }
+    let mut whole = 0;
+    while let Some(done) = readers.join_next().await {
+        whole += usize::from(done.context("a reader panicked")??);
+    }
+    Ok(whole)
+}

@@ -1,0 +1,35 @@
+//! `bench`: the workspace's benchmarks, each beside a peer in the same run.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::workspace::{self, Target, Workspace};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The chatbot beside Flask + gunicorn: requests a CPU second, latency, memory, streams, start.
+    #[command(disable_help_flag = true)]
+    Chatbot {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+    match &arguments.what {
+        What::Chatbot { arguments } => {
+            let smartbot = workspace.build_release("chatbot", Target::Binary("smartbot"))?;
+            let bench = workspace.build_release("chatbot", Target::Example("bench"))?;
+            workspace::become_command(workspace.command(&bench).arg("--smartbot").arg(smartbot).args(arguments))
+        }
+    }
+}
