@@ -112,10 +112,10 @@ export async function startSite() {
 export async function startWire(port) {
   const wire = { requests: [], cutAfter: Infinity, broken: false };
   const server = net.createServer((client) => {
-    if (wire.broken) return client.destroy();
     const upstream = net.connect(port, "127.0.0.1");
     client.on("data", (data) => {
-      wire.requests.push(...data.toString("latin1").matchAll(/^(?:GET|POST) [^]*?\r\n\r\n/gm).map(([head]) => head));
+      if (wire.broken) return client.destroy();
+      wire.requests.push(...(data.toString("latin1").match(/^(?:GET|POST) [^]*?\r\n\r\n/gm) ?? []));
       upstream.write(data);
     });
     upstream.on("data", (data) => {
