@@ -164,6 +164,27 @@ pub struct Configuration {
     pub history: Vec<History>,
 }
 
+/// What is read of a configuration that came from a registry.
+#[derive(Debug, Default, Deserialize)]
+pub struct Labelled {
+    #[serde(default)]
+    config: Labels,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Labels {
+    #[serde(default, rename = "Labels")]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Labelled {
+    /// The commit that the image was built from, with its mark if the tree had other content.
+    #[must_use]
+    pub fn revision(&self) -> Option<&str> {
+        self.config.labels.as_ref()?.get("org.opencontainers.image.revision").map(String::as_str)
+    }
+}
+
 /// How a container of this image runs.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]

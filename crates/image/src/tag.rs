@@ -49,6 +49,12 @@ impl TagError {
 }
 
 impl Tag {
+    /// Whether it names what runs in production: `prod-…`, or a version.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
+        self.0.starts_with("prod-") || self.0.starts_with("production-") || is_version(&self.0)
+    }
+
     /// The text of the tag.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -84,6 +84,14 @@ pub enum RegistryError {
         /// The image.
         digest: Digest,
     },
+    /// A blob that was sent is not there when the manifest comes.
+    #[error("the registry refuses {action} because it misses a blob that it was sent: {message}")]
+    BlobUnknown {
+        /// What was tried.
+        action: String,
+        /// Its words.
+        message: String,
+    },
     /// The tag names another image and may not move.
     #[error("the tag `{tag}` names {existing} already and may not move to {ours}: {message}")]
     TagConflict {
@@ -95,6 +103,14 @@ pub enum RegistryError {
         ours: Digest,
         /// The registry's words.
         message: String,
+    },
+    /// An image of uncommitted changes is not promoted.
+    #[error("{digest} was built of uncommitted changes and cannot be tagged `{tag}`")]
+    Dirty {
+        /// The tag.
+        tag: Tag,
+        /// The image.
+        digest: Digest,
     },
     /// It stored or sent something else than it should.
     #[error("the registry answered {action} with digest {theirs}, but the content is {ours}")]
@@ -165,10 +181,13 @@ impl RegistryError {
             Self::TagConflict { .. } => {
                 "tags do not move: commit a change and build again, or deploy the image by its digest"
             }
+            Self::Dirty { .. } => "commit the changes, build again, and promote that image",
             Self::DigestMismatch { .. } | Self::Corrupted { .. } => {
                 "do not use this image; check the registry and whatever is between it and here"
             }
-            Self::Unexpected { .. } | Self::Protocol { .. } => "look into the registry's own log",
+            Self::BlobUnknown { .. } | Self::Unexpected { .. } | Self::Protocol { .. } => {
+                "look into the registry's own log"
+            }
         };
         Some(text.to_owned())
     }
@@ -184,11 +203,13 @@ impl RegistryError {
             | Self::NoCredentials { .. }
             | Self::WrongCredentials { .. }
             | Self::Challenge { .. }
+            | Self::Dirty { .. }
             | Self::UnknownRepository { .. } => Kind::Configuration,
             Self::Denied { .. }
             | Self::UnknownManifest { .. }
             | Self::UnknownTag { .. }
             | Self::Corrupted { .. }
+            | Self::BlobUnknown { .. }
             | Self::TagConflict { .. }
             | Self::DigestMismatch { .. }
             | Self::Unexpected { .. }

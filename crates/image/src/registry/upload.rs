@@ -33,6 +33,8 @@ struct Session {
     location: Uri,
     offset: u64,
     chunk: u64,
+    /// Whether it went on after a failure.
+    resumed: bool,
 }
 
 enum Begun {
@@ -121,7 +123,7 @@ impl Registry<'_> {
                 let location = location(&base, &answer, &action)?.ok_or_else(|| protocol(&action, "no Location"))?;
                 let least = answer.headers.get(CHUNK_MINIMUM).and_then(|value| value.to_str().ok()?.parse().ok());
                 let chunk = self.options.chunk.max(least.unwrap_or(0)).max(1);
-                Ok(Begun::Upload(Session { location, offset: 0, chunk }))
+                Ok(Begun::Upload(Session { location, offset: 0, chunk, resumed: false }))
             }
             _ => Err(self.refused(action, &answer)),
         }
@@ -174,6 +176,10 @@ impl Registry<'_> {
             StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND => {
                 Ok(Advance::Broken { reason: message(&answer.body), answer: None })
             }
+            // What was left of a broken request may have arrived after all, behind the next one: from the beginning then.
+            StatusCode::BAD_REQUEST if last && session.resumed => {
+                Ok(Advance::Broken { reason: message(&answer.body), answer: None })
+            }
             status if is_transient(status) => {
                 Ok(Advance::Broken { reason: format!("{action}: {status}"), answer: Some(answer) })
             }
@@ -196,7 +202,7 @@ impl Registry<'_> {
         {
             session.location =
                 location(&session.location, &answer, &action)?.unwrap_or_else(|| session.location.clone());
-            session.offset = offset;
+            (session.offset, session.resumed) = (offset, true);
             (self.progress)(Step::Resuming { digest, offset });
             return Ok(false);
         }

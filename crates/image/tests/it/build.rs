@@ -35,10 +35,14 @@ impl Scratch {
         scratch.write("one/crates/answers/Cargo.toml", &manifest("answers", ""));
         scratch.write("one/crates/answers/src/lib.rs", "pub fn text() -> &'static str { \"first\" }\n");
         scratch.write("one/.gitignore", "/target\n");
-        let mut lock = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        crate::fixture::run(lock.args(["generate-lockfile", "--offline"]).current_dir(scratch.path("one")));
+        scratch.lock();
         commit_all(&scratch.path("one"));
         scratch
+    }
+
+    fn lock(&self) {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        crate::fixture::run(cargo.args(["generate-lockfile", "--offline"]).current_dir(self.path("one")));
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -72,6 +76,7 @@ fn image(directory: &Path, build_directory: &Path, arguments: &[&str]) -> Output
         .args(arguments)
         .current_dir(directory)
         .env("CARGO_BUILD_BUILD_DIR", build_directory)
+        .env_remove("RUST_IMAGE")
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("RUSTFLAGS")
         .output()
@@ -224,6 +229,61 @@ async fn ecr_says_where_to_push_and_with_which_password() {
     assert_eq!(refused.status.code(), Some(64), "{stderr}");
     assert!(stderr.contains("no repository `nobody/there`") && stderr.contains("hint: "), "{stderr}");
     assert!(!stderr.contains("Built"), "found out before the build: {stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ecr_password_is_renewed_before_it_expires() {
+    // Expired as soon as it is given, so that each request needs a new one.
+    let state = State { ecr_lifetime: Some(0), challenge: "Basic realm=\"ecr\"".to_owned(), ..State::default() };
+    let fake = Fake::start(state).await;
+    let output = push_to_ecr(&fake.address, "team/app");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let state = fake.state();
+    assert!(state.ecr_given.len() > 2, "{:?}", state.ecr_given);
+    assert!(state.manifests.contains_key("0123456"));
+}
+
+#[test]
+fn an_image_for_another_processor_is_refused() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    fs::write(scratch.path().join("bot"), crate::fixture::binary(b"stand-in")).expect("a binary");
+    let arguments = ["build", "--binary", "bot", "--commit", crate::fixture::COMMIT, "--architecture"];
+    let refused = image(scratch.path(), scratch.path(), &[&arguments[..], &["arm64"]].concat());
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(64), "{stderr}");
+    assert!(stderr.contains("is for amd64") && stderr.contains("hint: "), "{stderr}");
+    let taken = image(scratch.path(), scratch.path(), &[&arguments[..], &["x86_64"]].concat());
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+}
+
+#[test]
+fn a_second_build_elsewhere_proves_reproducibility_or_names_what_differs() {
+    let scratch = Scratch::new();
+    // A dependency outside of the checkout would not be where the second checkout looks for it.
+    scratch.write("one/crates/chatbot/src/main.rs", "fn main() { println!(\"{}\", answers::text()); }\n");
+    let manifest = fs::read_to_string(scratch.path("one/crates/chatbot/Cargo.toml")).expect("a manifest");
+    let manifest = manifest.replace("dependency = { path = \"../../../dependency\" }\n", "");
+    scratch.write("one/crates/chatbot/Cargo.toml", &manifest);
+    scratch.lock();
+    commit_all(&scratch.path("one"));
+    let (checkout, build) = (scratch.path("one"), scratch.path("build"));
+    let verify = || image(&checkout, &build, &["build", "--verify-reproducible"]);
+    let proved = verify();
+    let stderr = String::from_utf8_lossy(&proved.stderr);
+    assert!(proved.status.success() && stderr.contains("Verified"), "{stderr}");
+
+    scratch.write(
+        "one/crates/answers/src/lib.rs",
+        "pub fn text() -> &'static str { concat!(\"built in \", env!(\"CARGO_MANIFEST_DIR\")) }\n",
+    );
+    let refused = verify();
+    assert_eq!(refused.status.code(), Some(64), "uncommitted changes are no commit");
+    commit_all(&checkout);
+    let refused = verify();
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("not reproducible") && stderr.contains("`smartbot` differs from byte"), "{stderr}");
+    assert!(stderr.contains("hint: "), "{stderr}");
 }
 
 #[test]

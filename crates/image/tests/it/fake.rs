@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use image::Digest;
@@ -25,6 +30,18 @@ pub(crate) struct State {
     pub(crate) token_authorization: Option<String>,
     /// Statuses to answer with before anything else, once each.
     pub(crate) failures: VecDeque<StatusCode>,
+    /// The `Retry-After` to send with those.
+    pub(crate) retry_after: Option<String>,
+    /// What is wrong with blobs that are read.
+    pub(crate) reading: Reading,
+    /// Bytes to claim more than a PATCH had.
+    pub(crate) overstated: usize,
+    /// ECR's passwords expire so many seconds after they are given; each is another one.
+    pub(crate) ecr_lifetime: Option<u64>,
+    /// ECR's passwords given so far, as headers.
+    pub(crate) ecr_given: Vec<String>,
+    /// Uploads under way.
+    pub(crate) uploads: BTreeMap<String, Vec<u8>>,
     /// Connections to drop after a blob upload's request was read.
     pub(crate) broken_uploads: usize,
     /// Whether tags may not move.
@@ -37,6 +54,19 @@ pub(crate) struct State {
     pub(crate) manifests: BTreeMap<String, Bytes>,
     /// Every request, as `METHOD path`.
     pub(crate) log: Vec<String>,
+}
+
+/// How a blob is read.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reading {
+    #[default]
+    Whole,
+    /// Another byte in the middle.
+    Corrupted,
+    /// The connection ends before the length that was announced.
+    Truncated,
+    /// More bytes than there should be.
+    Longer,
 }
 
 /// A running fake.
@@ -82,9 +112,9 @@ impl Fake {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is dropped on purpose")]
-struct Dropped;
+pub(crate) struct Dropped;
 
-async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Answer>, Dropped> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let header = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -92,11 +122,15 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     let path = parts.uri.path().to_owned();
     state.log.push(format!("{} {path}", parts.method));
     if let Some(status) = state.failures.pop_front() {
-        return Ok(reply(status, "{}"));
+        let mut response = reply(status, "{}");
+        if let Some(pause) = &state.retry_after {
+            response.headers_mut().insert("retry-after", pause.parse().expect("a header"));
+        }
+        return Ok(response);
     }
     if let Some(operation) = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()) {
         let host = parts.headers.get("host").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        return Ok(ecr(operation, host, &body));
+        return Ok(ecr(&mut state, operation, host, &body));
     }
     if path == "/token" {
         let allowed = state.token_authorization.is_none() || header == state.token_authorization;
@@ -107,7 +141,8 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
             false => reply(StatusCode::UNAUTHORIZED, "{}"),
         });
     }
-    if state.authorization.is_some() && header != state.authorization {
+    let of_ecr = header.as_ref().is_some_and(|header| state.ecr_given.contains(header));
+    if state.authorization.is_some() && header != state.authorization && !of_ecr {
         let mut response = reply(StatusCode::UNAUTHORIZED, "{}");
         let challenge = state.challenge.parse().expect("a header");
         response.headers_mut().insert("www-authenticate", challenge);
@@ -126,7 +161,7 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
 }
 
 /// The two operations of ECR's API that a push needs, for the repository `team/app`.
-fn ecr(operation: &str, host: &str, body: &[u8]) -> Response<Full<Bytes>> {
+fn ecr(state: &mut State, operation: &str, host: &str, body: &[u8]) -> Response<Answer> {
     let known = String::from_utf8_lossy(body).contains("team/app");
     match operation.rsplit('.').next() {
         Some("DescribeRepositories") if known => {
@@ -138,23 +173,27 @@ fn ecr(operation: &str, host: &str, body: &[u8]) -> Response<Full<Bytes>> {
         ),
         // user:secret
         Some("GetAuthorizationToken") => {
-            reply(StatusCode::OK, r#"{"authorizationData":[{"authorizationToken":"dXNlcjpzZWNyZXQ="}]}"#)
+            let Some(lifetime) = state.ecr_lifetime else {
+                return reply(StatusCode::OK, r#"{"authorizationData":[{"authorizationToken":"dXNlcjpzZWNyZXQ="}]}"#);
+            };
+            let token = STANDARD.encode(format!("AWS:password{}", state.ecr_given.len()));
+            state.authorization = Some("Basic of ECR".to_owned());
+            state.ecr_given.push(format!("Basic {token}"));
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+            let data = serde_json::json!({ "authorizationToken": token, "expiresAt": now + lifetime });
+            reply(StatusCode::OK, &serde_json::json!({ "authorizationData": [data] }).to_string())
         }
         _ => reply(StatusCode::BAD_REQUEST, r#"{"__type":"UnknownOperationException"}"#),
     }
 }
 
-fn manifest(
-    state: &mut State,
-    method: &Method,
-    reference: &str,
-    body: Bytes,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+fn manifest(state: &mut State, method: &Method, reference: &str, body: Bytes) -> Result<Response<Answer>, Infallible> {
     let existing = state.manifests.get(reference).cloned();
     if *method != Method::PUT {
         let Some(manifest) = existing else { return Ok(reply(StatusCode::NOT_FOUND, "{}")) };
         let digest = Digest::of(&manifest).to_string();
-        let mut response = Response::new(Full::new(if *method == Method::HEAD { Bytes::new() } else { manifest }));
+        let mut response =
+            Response::new(Answer { rest: Some(if *method == Method::HEAD { Bytes::new() } else { manifest }) });
         response.headers_mut().insert("docker-content-digest", digest.parse().expect("a header"));
         return Ok(response);
     }
@@ -179,33 +218,86 @@ fn blob(
     rest: &str,
     query: Option<&str>,
     body: Bytes,
-) -> Result<Response<Full<Bytes>>, Dropped> {
+) -> Result<Response<Answer>, Dropped> {
     if let Some(digest) = rest.strip_prefix("blobs/sha256:") {
-        let known = state.blobs.contains_key(&format!("sha256:{digest}"));
-        return Ok(reply(if known { StatusCode::OK } else { StatusCode::NOT_FOUND }, ""));
+        let known = state.blobs.get(&format!("sha256:{digest}")).cloned();
+        return Ok(match known {
+            None => reply(StatusCode::NOT_FOUND, ""),
+            Some(_) if *method == Method::HEAD => reply(StatusCode::OK, ""),
+            Some(bytes) => read(&bytes, state.reading),
+        });
     }
     if *method == Method::POST {
-        let mut response = reply(StatusCode::ACCEPTED, "");
-        let location = "/v2/team/app/blobs/uploads/1?_state=x".parse().expect("a header");
-        response.headers_mut().insert("location", location);
-        return Ok(response);
+        let id = (state.uploads.len() + 1).to_string();
+        state.uploads.insert(id.clone(), Vec::new());
+        return Ok(progress(StatusCode::ACCEPTED, &id, 0));
     }
-    if state.broken_uploads > 0 {
+    let id = rest.strip_prefix("blobs/uploads/").unwrap_or_default().to_owned();
+    if *method != Method::GET && state.broken_uploads > 0 {
         state.broken_uploads -= 1;
         return Err(Dropped);
     }
-    let digest = Digest::of(&body).to_string();
+    let overstated = state.overstated;
+    let Some(upload) = state.uploads.get_mut(&id) else { return Ok(reply(StatusCode::NOT_FOUND, "{}")) };
+    if *method == Method::GET {
+        return Ok(progress(StatusCode::NO_CONTENT, &id, upload.len()));
+    }
+    upload.extend_from_slice(&body);
+    if *method == Method::PATCH {
+        return Ok(progress(StatusCode::ACCEPTED, &id, upload.len() + overstated));
+    }
+    let content = Bytes::from(std::mem::take(upload));
+    let digest = Digest::of(&content).to_string();
     let named =
         query.is_some_and(|query| query.starts_with("_state=x&") && query.ends_with(&format!("digest={digest}")));
     if !named {
         return Ok(reply(StatusCode::BAD_REQUEST, r#"{"errors":[{"code":"DIGEST_INVALID","message":"other bytes"}]}"#));
     }
-    state.blobs.insert(digest, body);
+    state.blobs.insert(digest, content);
     Ok(reply(StatusCode::CREATED, ""))
 }
 
-fn reply(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+/// Where an upload goes on, and how much is there.
+fn progress(status: StatusCode, id: &str, length: usize) -> Response<Answer> {
+    let mut response = reply(status, "");
+    let location = format!("/v2/team/app/blobs/uploads/{id}?_state=x").parse().expect("a header");
+    response.headers_mut().insert("location", location);
+    let range = format!("0-{}", length.saturating_sub(1)).parse().expect("a header");
+    response.headers_mut().insert("range", range);
+    response
+}
+
+fn read(bytes: &Bytes, reading: Reading) -> Response<Answer> {
+    let mut sent = bytes.to_vec();
+    let middle = sent.len() / 2;
+    match reading {
+        Reading::Whole => {}
+        Reading::Corrupted => sent[middle] ^= 1,
+        Reading::Truncated => sent.truncate(middle),
+        Reading::Longer => sent.extend_from_slice(b"and more"),
+    }
+    let announced = if reading == Reading::Truncated { bytes.len() } else { sent.len() };
+    let mut response = Response::new(Answer { rest: Some(sent.into()) });
+    response.headers_mut().insert("content-length", announced.into());
+    response
+}
+
+/// A body that may be shorter than what was announced.
+pub(crate) struct Answer {
+    rest: Option<Bytes>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Dropped;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
+        Poll::Ready(self.rest.take().filter(|rest| !rest.is_empty()).map(|rest| Ok(Frame::data(rest))))
+    }
+}
+
+fn reply(status: StatusCode, body: &str) -> Response<Answer> {
+    let mut response = Response::new(Answer { rest: Some(Bytes::copy_from_slice(body.as_bytes())) });
     *response.status_mut() = status;
     response
 }

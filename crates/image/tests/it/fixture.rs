@@ -28,13 +28,22 @@ pub(crate) fn source() -> Source {
 }
 
 pub(crate) fn image(content: &[u8]) -> Image {
+    image_of(content, &source())
+}
+
+/// An image of a tree with uncommitted changes.
+pub(crate) fn dirty_image() -> Image {
+    image_of(b"content", &Source { dirty: Some("1a2b3c4d".to_owned()), ..source() })
+}
+
+fn image_of(content: &[u8], source: &Source) -> Image {
     let description = Description {
         version: Some("1.2.3".to_owned()),
         source: Some("https://example.com/repository".to_owned()),
         licenses: Some("MIT OR Apache-2.0".to_owned()),
     };
     let layers = layer::of_binary(binary(content), None).expect("layers");
-    assemble(layers, Architecture::Amd64, &source(), &description).expect("an image")
+    assemble(layers, Architecture::Amd64, source, &description).expect("an image")
 }
 
 pub(crate) fn quiet(_: Step<'_>) {}

@@ -2,11 +2,12 @@
 
 use http::StatusCode;
 use image::credentials::Credentials;
-use image::registry::{Pushed, Registry, RegistryError, Repository};
+use image::progress::Step;
+use image::registry::{Options, Pushed, Registry, RegistryError, Repository};
 use image::{Kind, Tag};
 
-use crate::fake::{Fake, State};
-use crate::fixture::{image, impatient, quiet};
+use crate::fake::{Fake, Reading, State};
+use crate::fixture::{dirty_image, image, impatient, quiet};
 
 fn tags(names: &[&str]) -> Vec<Tag> {
     names.iter().map(|name| name.parse().expect("a tag")).collect()
@@ -146,6 +147,86 @@ async fn a_registry_that_lies_about_the_digest_is_not_believed() {
     let fake = Fake::start(State { lie: Some(lie), ..State::default() }).await;
     let error = client(fake.repository(), None).push(&image(b"x"), &tags(&["a"])).await.expect_err("not believed");
     assert!(matches!(error, RegistryError::DigestMismatch { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_registry_sends_is_checked_before_it_is_used() {
+    let fake = Fake::start(State::default()).await;
+    let image = image(b"x");
+    let registry = client(fake.repository(), None);
+    registry.push(&image, &tags(&["a"])).await.expect("pushed");
+    let expect = async |reading: Reading| {
+        fake.state().reading = reading;
+        registry.pull(image.digest()).await.expect_err("refused")
+    };
+    let error = expect(Reading::Corrupted).await;
+    assert!(matches!(&error, RegistryError::Corrupted { .. }), "{error}");
+    let error = expect(Reading::Longer).await;
+    assert!(matches!(&error, RegistryError::Protocol { reason, .. } if reason.contains("more than")), "{error}");
+    let error = expect(Reading::Truncated).await;
+    assert!(matches!(&error, RegistryError::Unreachable { .. }), "{error}");
+    fake.state().reading = Reading::Whole;
+    assert_eq!(registry.pull(image.digest()).await.expect("whole").digest(), image.digest());
+    let other = image::Digest::of(b"another");
+    let lie = fake.state().manifests["a"].clone();
+    fake.state().manifests.insert(other.to_string(), lie);
+    let error = registry.pull(&other).await.expect_err("another manifest");
+    assert!(matches!(&error, RegistryError::Corrupted { received, .. } if received == image.digest()), "{error}");
+}
+
+#[tokio::test]
+async fn an_upload_in_chunks_goes_on_where_it_stopped_and_an_impossible_answer_ends_it() {
+    let fake = Fake::start(State { broken_uploads: 2, ..State::default() }).await;
+    let options = Options { chunk: 50_000, parallel: 1, ..impatient() };
+    let registry = Registry::new(fake.repository(), None, options.clone(), &quiet).expect("a client");
+    let image = image(&fastrand_bytes(400_000));
+    registry.push(&image, &tags(&["a"])).await.expect("pushed");
+    assert!(fake.count("PATCH ") > 8, "it went in chunks");
+    assert_eq!(fake.count("POST "), 3, "no upload was begun a second time");
+
+    let fake = Fake::start(State { overstated: 7, ..State::default() }).await;
+    let registry = Registry::new(fake.repository(), None, options, &quiet).expect("a client");
+    let error = registry.push(&image, &tags(&["a"])).await.expect_err("impossible");
+    assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
+    assert!(fake.state().manifests.is_empty(), "nothing is half tagged");
+}
+
+fn fastrand_bytes(count: usize) -> Vec<u8> {
+    let mut generator = fastrand::Rng::with_seed(1);
+    std::iter::repeat_with(|| generator.u8(..)).take(count).collect()
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_patience_is_obeyed_within_reason() {
+    let busy = || [StatusCode::TOO_MANY_REQUESTS].into();
+    let heard = std::sync::Mutex::new(Vec::new());
+    let listen = |step: Step<'_>| {
+        if let Step::Retrying { pause, .. } = step {
+            heard.lock().expect("no panic").push(pause);
+        }
+    };
+    let fake = Fake::start(State { failures: busy(), retry_after: Some("1".to_owned()), ..State::default() }).await;
+    let registry = Registry::new(fake.repository(), None, impatient(), &listen).expect("a client");
+    registry.push(&image(b"x"), &tags(&["a"])).await.expect("pushed");
+    assert_eq!(*heard.lock().expect("no panic"), [std::time::Duration::from_secs(1)], "what it asked for, exactly");
+
+    let fake = Fake::start(State { failures: busy(), retry_after: Some("9999".to_owned()), ..State::default() }).await;
+    let error = client(fake.repository(), None).push(&image(b"x"), &tags(&["a"])).await.expect_err("too long");
+    assert!(matches!(error, RegistryError::Unexpected { status: StatusCode::TOO_MANY_REQUESTS, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_image_of_uncommitted_changes_is_not_promoted() {
+    let fake = Fake::start(State::default()).await;
+    let image = dirty_image();
+    let registry = client(fake.repository(), None);
+    registry.push(&image, &tags(&["0123456-dirty-1a2b3c4d"])).await.expect("pushed");
+    for tag in ["prod-0123456", "v1.2.3", "v1.2.3-0123456"] {
+        let error = registry.add_tag(image.digest(), &tags(&[tag])[0]).await.expect_err("refused");
+        assert!(matches!(&error, RegistryError::Dirty { .. }), "{error}");
+        assert!(!fake.state().manifests.contains_key(tag));
+    }
+    registry.add_tag(image.digest(), &tags(&["try-7"])[0]).await.expect("any other name");
 }
 
 #[tokio::test]
