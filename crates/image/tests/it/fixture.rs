@@ -36,6 +36,12 @@ pub(crate) fn dirty_image() -> Image {
     image_of(b"content", &Source { dirty: Some("1a2b3c4d".to_owned()), ..source() })
 }
 
+/// An image of a real program.
+pub(crate) fn image_of_program(program: Vec<u8>) -> Image {
+    let layers = layer::of_binary(program, None).expect("layers");
+    assemble(layers, Architecture::Amd64, &source(), &Description::default()).expect("an image")
+}
+
 fn image_of(content: &[u8], source: &Source) -> Image {
     let description = Description {
         version: Some("1.2.3".to_owned()),

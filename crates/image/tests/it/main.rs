@@ -4,6 +4,7 @@ mod archive;
 mod build;
 mod content;
 mod credentials;
+mod docker;
 mod docker_registry;
 mod fake;
 mod fixture;
