@@ -1,4 +1,4 @@
-//! `build-image`: `image build`, with this project's repository name.
+//! `build-image`: `image build`, with what the environment files say: the repository's name and the processor.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -9,22 +9,31 @@ use crate::synth;
 use crate::workspace::{self, Workspace};
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
-    let image = workspace.build("image", "image")?;
-    let mut command = workspace.command(&image);
+    let help = given(arguments, &["--help", "-h"]);
+    let repository = std::env::var_os("IMAGE_REPOSITORY").filter(|name| !name.is_empty());
+    let asks_repository = !help && given(arguments, &["--push"]) && !given(arguments, &["--repository"]);
+    let asks_architecture = !help && !given(arguments, &["--architecture", "--target"]);
+    if asks_architecture || (asks_repository && repository.is_none()) {
+        workspace.build_together(&[("image", "image"), ("cloudformation", "synth")])?;
+    }
+    let mut command = workspace.command(&workspace.build("image", "image")?);
     command.arg("build").args(arguments);
-    if !names_repository(arguments) {
-        match std::env::var_os("IMAGE_REPOSITORY").filter(|name| !name.is_empty()) {
+    if asks_repository {
+        match repository {
             Some(name) => command.arg("--repository").arg(name),
             None => command.args(["--repository", &synth::value(workspace, "repository")?]),
         };
     }
+    if asks_architecture {
+        command.args(["--architecture", &synth::value(workspace, "architecture")?]);
+    }
     workspace::become_command(&mut command)
 }
 
-/// True when `image` needs no name from us: it is given, or only help is asked for.
-fn names_repository(arguments: &[OsString]) -> bool {
-    arguments
-        .iter()
-        .filter_map(|argument| argument.to_str())
-        .any(|argument| matches!(argument, "--repository" | "--help" | "-h") || argument.starts_with("--repository="))
+/// Whether one of these options is among the arguments, as `--name` or `--name=value`.
+fn given(arguments: &[OsString], names: &[&str]) -> bool {
+    arguments.iter().filter_map(|argument| argument.to_str()).any(|argument| {
+        let name = argument.split_once('=').map_or(argument, |(name, _)| name);
+        names.contains(&name)
+    })
 }

@@ -19,7 +19,7 @@ pub(crate) fn print(workspace: &Workspace, arguments: &[OsString]) -> Result<Exi
     workspace::become_command(workspace.command(&synth).arg("print").args(arguments))
 }
 
-/// One value of environments/project.yaml.
+/// One value of the environment files.
 pub(crate) fn value(workspace: &Workspace, what: &str) -> Result<String> {
     let synth = workspace.build("cloudformation", "synth")?;
     let text = workspace::output(workspace.command(&synth).args(["print", what]), false)?;

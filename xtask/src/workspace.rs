@@ -18,6 +18,14 @@ pub(crate) enum Target<'a> {
     Example(&'a str),
 }
 
+impl<'a> Target<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Binary(name) | Self::Example(name) => name,
+        }
+    }
+}
+
 /// The checkout that the command works on.
 #[derive(Debug)]
 pub(crate) struct Workspace {
@@ -52,26 +60,46 @@ impl Workspace {
 
     /// Builds a binary of the workspace and returns where it is. One line on stderr says that this goes on.
     pub(crate) fn build(&self, package: &str, binary: &str) -> Result<PathBuf> {
-        self.compile(package, Target::Binary(binary), &[])
+        self.compile(&[(package, Target::Binary(binary))], &[])?;
+        self.built(package, binary)
     }
 
     /// Builds a program of the workspace with optimisation: for what is measured.
     pub(crate) fn build_release(&self, package: &str, target: Target<'_>) -> Result<PathBuf> {
-        self.compile(package, target, &["--release"])
+        self.compile(&[(package, target)], &["--release"])?;
+        self.built(package, target.name())
     }
 
-    fn compile(&self, package: &str, target: Target<'_>, options: &[&str]) -> Result<PathBuf> {
-        let (flag, binary) = match target {
-            Target::Binary(name) => ("--bin", name),
-            Target::Example(name) => ("--example", name),
-        };
-        if let Some(executable) = self.built.borrow().get(binary) {
-            return Ok(executable.clone());
+    /// Builds binaries, given as package and name, in one cargo call: one look at the whole workspace instead of several.
+    pub(crate) fn build_together(&self, programs: &[(&str, &str)]) -> Result<()> {
+        let programs: Vec<_> = programs.iter().map(|(package, binary)| (*package, Target::Binary(binary))).collect();
+        self.compile(&programs, &[])
+    }
+
+    fn built(&self, package: &str, name: &str) -> Result<PathBuf> {
+        match self.built.borrow().get(name) {
+            Some(executable) => Ok(executable.clone()),
+            None => bail!("cargo built {package} but reported no executable `{name}`"),
         }
-        eprintln!("building {package} …");
+    }
+
+    fn compile(&self, programs: &[(&str, Target<'_>)], options: &[&str]) -> Result<()> {
+        if programs.iter().all(|(_, target)| self.built.borrow().contains_key(target.name())) {
+            return Ok(());
+        }
+        let packages: Vec<&str> = programs.iter().map(|(package, _)| *package).collect();
+        let packages = packages.join(" and ");
+        eprintln!("building {packages} …");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["build", "--quiet"]);
+        for (package, target) in programs {
+            let flag = match target {
+                Target::Binary(_) => "--bin",
+                Target::Example(_) => "--example",
+            };
+            cargo.args(["--package", package, flag, target.name()]);
+        }
         cargo
-            .args(["build", "--quiet", "--package", package, flag, binary])
             .args(options)
             .arg("--message-format=json-render-diagnostics")
             .current_dir(&self.root)
@@ -79,29 +107,28 @@ impl Workspace {
             .stdout(Stdio::piped());
         without_cargo_variables(&mut cargo);
         let mut child = cargo.spawn().context("cannot start cargo")?;
-        let mut executable = None;
         if let Some(messages) = child.stdout.take() {
             for line in BufReader::new(messages).lines() {
                 let line = line.context("cannot read cargo's messages")?;
                 let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
-                if message["reason"] == "compiler-artifact" && message["target"]["name"] == binary {
-                    executable = message["executable"].as_str().map(PathBuf::from).or(executable);
+                if message["reason"] == "compiler-artifact"
+                    && let (Some(name), Some(executable)) =
+                        (message["target"]["name"].as_str(), message["executable"].as_str())
+                {
+                    self.built.borrow_mut().insert(name.to_owned(), PathBuf::from(executable));
                 }
             }
         }
         let status = child.wait().context("cannot wait for cargo")?;
-        match executable {
-            Some(executable) if status.success() => {
-                self.built.borrow_mut().insert(binary.to_owned(), executable.clone());
-                Ok(executable)
-            }
-            _ => Err(Problem::new(
-                UNEXPECTED,
-                format!("{package} does not build ({status})"),
-                "cargo's message is above; `cargo build -p PACKAGE` repeats it",
-            )
-            .into()),
+        if status.success() {
+            return Ok(());
         }
+        Err(Problem::new(
+            UNEXPECTED,
+            format!("{packages} does not build ({status})"),
+            "cargo's message is above; `cargo build -p PACKAGE` repeats it",
+        )
+        .into())
     }
 
     /// A command that runs a built binary at the checkout's root.

@@ -1,5 +1,6 @@
 //! `image`: builds and ships the chatbot's image without a container engine.
 
+mod bar;
 mod cli;
 mod terminal;
 

@@ -2,23 +2,37 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use image::progress::Step;
 use image::{Error, Kind};
 
+use crate::bar::{Bar, rate};
+
 /// stderr, with colour only where a person looks at it.
 pub(crate) struct Terminal {
     colour: bool,
+    /// The moving line, where somebody sees it move.
+    bar: Option<Mutex<Bar>>,
 }
 
 impl Terminal {
     pub(crate) fn new() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colour: io::stderr().is_terminal() && !refused }
+        let person = io::stderr().is_terminal();
+        Self { colour: person && !refused, bar: person.then(Mutex::default) }
     }
 
     pub(crate) fn show(&self, step: &Step<'_>) {
+        let mut bar = self.bar.as_ref().map(|bar| bar.lock().unwrap_or_else(PoisonError::into_inner));
+        if let (Step::Sent { digest, sent, size }, Some(bar)) = (step, &mut bar) {
+            if let Some(line) = bar.update(digest, *sent, *size) {
+                // As below: nobody may read any more.
+                let _ = write!(io::stderr(), "\r\x1b[2K{line}");
+            }
+            return;
+        }
         let (verb, text) = match step {
             Step::Dirty => ("Warning", "the working tree has uncommitted changes; the tag says so".to_owned()),
             Step::Isolating => {
@@ -42,6 +56,10 @@ impl Terminal {
             Step::Resuming { digest, offset } => {
                 ("Resuming", format!("blob {} after {}", digest.short(), bytes(*offset)))
             }
+            Step::Uploaded { digest, size, time } => {
+                let (length, rate) = (bytes(*size), rate(*size, *time));
+                ("Uploaded", format!("blob {} ({length} in {:.1} s, {rate})", digest.short(), time.as_secs_f64()))
+            }
             Step::TagPresent { tag } => ("Present", format!("tag {tag}")),
             Step::Tagged { tag, moved_from: None } => ("Tagged", tag.to_string()),
             Step::Tagged { tag, moved_from: Some(old) } => ("Tagged", format!("{tag} (it named {old} before)")),
@@ -55,6 +73,9 @@ impl Terminal {
             _ => return,
         };
         let mut stderr = io::stderr().lock();
+        if bar.is_some_and(|mut bar| bar.take_drawn()) {
+            let _ = write!(stderr, "\r\x1b[2K");
+        }
         // Progress that nobody can read any more is no reason to fail.
         let _ = if self.colour {
             writeln!(stderr, "\x1b[1;32m{verb:>12}\x1b[0m {text}")

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use cloudformation::budget::Budget;
 use cloudformation::{GeneratedFile, Stack, files, templates};
-use environment::{Environment, EnvironmentName, Project};
+use environment::{Architecture, Environment, EnvironmentName, Project};
 use serde_json::json;
 
 /// Writes the files generated from the environments: buildspec.yml, taskdef.json and appspec.yaml of each
@@ -54,6 +54,8 @@ enum Value {
     Pipeline,
     /// The git repository behind the source connection, as `owner/name`.
     Source,
+    /// The processor of the image: one for all environments, because they run the same image.
+    Architecture,
 }
 
 fn main() -> ExitCode {
@@ -74,11 +76,12 @@ fn run(cli: &Cli) -> Result<bool> {
     let project = Project::load(&cli.environments)?;
     if let Some(Command::Print { what }) = cli.command {
         let value = match what {
-            Value::Repository => &project.image_repository,
+            Value::Repository => project.image_repository.as_str(),
             Value::Region => &project.region,
             Value::Endpoint => &project.local.endpoint,
             Value::Pipeline => project.pipeline_name(),
             Value::Source => &project.source.repository,
+            Value::Architecture => architecture(&load(&cli.environments)?)?,
         };
         writeln!(std::io::stdout(), "{value}")?;
         return Ok(true);
@@ -98,6 +101,22 @@ fn run(cli: &Cli) -> Result<bool> {
     }
     let budgets: Vec<_> = environments.iter().map(|environment| (environment.name, Budget::of(environment))).collect();
     report(cli, &stale, &budgets)
+}
+
+/// The one image goes from staging to production, so its processor is the same everywhere.
+fn architecture(environments: &[Environment]) -> Result<&'static str> {
+    let named = |architecture: Architecture| match architecture {
+        Architecture::X86_64 => "x86_64",
+        Architecture::Arm64 => "arm64",
+    };
+    let all: Vec<_> =
+        environments.iter().map(|environment| (environment.name, environment.task.architecture)).collect();
+    let Some((_, first)) = all.first() else { anyhow::bail!("there is no environment") };
+    if all.iter().any(|(_, architecture)| architecture != first) {
+        let list: Vec<_> = all.iter().map(|(name, architecture)| format!("{name}: {}", named(*architecture))).collect();
+        anyhow::bail!("task.architecture differs, but all environments run one image ({})", list.join(", "));
+    }
+    Ok(named(*first))
 }
 
 /// All environments; the problems of all files together.
