@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{Conversation, ConversationId, ConversationKey};
 use crate::cors;
+use crate::idempotency::{self, IDEMPOTENCY_KEY};
 use crate::problem::Problem;
 use crate::tenant::{KeyKind, Scope, Scopes, Tenant, hash};
 
@@ -30,6 +31,15 @@ pub enum Access {
     Tenant(Scope),
     /// The operator's key.
     Operator,
+}
+
+/// What the guard of a route has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// What a caller needs.
+    pub access: Access,
+    /// Whether the route heeds `Idempotency-Key`.
+    pub once: bool,
 }
 
 /// Who is asking, for which tenant, with which rights.
@@ -82,8 +92,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// Lets a request through when it has the access its route needs and its tenant is not too fast.
-pub async fn guard(State((app, access)): State<(Arc<App>, Access)>, request: Request, next: Next) -> Response {
-    let allowed = match access {
+pub async fn guard(State((app, needs)): State<(Arc<App>, Needs)>, request: Request, next: Next) -> Response {
+    let allowed = match needs.access {
         Access::Public => Ok(None),
         Access::Operator => operator(&app, request.headers()).map(|()| None),
         Access::Tenant(scope) => authenticate(&app, request.headers())
@@ -92,7 +102,7 @@ pub async fn guard(State((app, access)): State<(Arc<App>, Access)>, request: Req
     let tenant = allowed.as_ref().ok().and_then(Option::as_ref).map(|caller| Arc::clone(&caller.tenant));
     let origin = cors::allowed(&app, tenant.as_deref(), request.headers());
     let mut response = match allowed {
-        Ok(Some(caller)) => limited(&app, caller, request, next).await,
+        Ok(Some(caller)) => limited(&app, caller, needs.once, request, next).await,
         Ok(None) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -102,13 +112,16 @@ pub async fn guard(State((app, access)): State<(Arc<App>, Access)>, request: Req
     response
 }
 
-async fn limited(app: &App, caller: Caller, mut request: Request, next: Next) -> Response {
+async fn limited(app: &Arc<App>, caller: Caller, once: bool, mut request: Request, next: Next) -> Response {
     let standing = app.rates.request(caller.tenant.id(), &caller.tenant.settings.limits);
-    let mut response = if standing.allowed {
-        request.extensions_mut().insert(caller);
-        next.run(request).await
-    } else {
-        standing.problem("The tenant").into_response()
+    let key = request.headers().get(IDEMPOTENCY_KEY).filter(|_| once).cloned();
+    let mut response = match key {
+        _ if !standing.allowed => standing.problem("The tenant").into_response(),
+        Some(key) => idempotency::once(app, caller, &key, request, next).await,
+        None => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
     };
     standing.describe(response.headers_mut());
     response

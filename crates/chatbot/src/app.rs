@@ -15,6 +15,7 @@ use crate::config::{Config, ConfigError, ConfigErrors, Release, Store};
 use crate::conversation::{Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, StoreError};
 use crate::drain::Drain;
 use crate::generation::Hub;
+use crate::idempotency::Records;
 use crate::knowledge::Knowledge;
 use crate::ledger::{FileBooks, Ledger, MemoryBooks};
 use crate::limits::Rates;
@@ -43,6 +44,8 @@ pub struct App {
     pub rates: Rates,
     /// What tenants use.
     pub ledger: Ledger,
+    /// What was done under `Idempotency-Key`s.
+    pub idempotency: Records,
     /// Tells tenants' systems.
     pub webhooks: Webhooks,
     /// Signs widget sessions.
@@ -76,6 +79,7 @@ impl App {
         if let Some(directory) = directory {
             // No tenant's id begins with a dot.
             app.ledger = Ledger::new(Box::new(FileBooks::new(directory.join(".ledger"))));
+            app.idempotency = Records::Directory(directory.join(".idempotency"));
             app.webhooks = Webhooks::new(Outbox::Directory(directory.join(".outbox")));
         }
         if !models.links().is_empty() {
@@ -96,6 +100,7 @@ impl App {
             generations: Hub::default(),
             rates: Rates::default(),
             ledger: Ledger::new(Box::new(MemoryBooks::default())),
+            idempotency: Records::default(),
             webhooks: Webhooks::default(),
             signer,
             operator_key: config.operator_key,

@@ -25,6 +25,7 @@ pub mod engine;
 pub mod generation;
 pub mod handoff;
 pub mod healthcheck;
+pub mod idempotency;
 pub mod knowledge;
 pub mod ledger;
 pub mod lexicon;

@@ -22,17 +22,24 @@ pub struct Problem {
     pub detail: String,
     /// Seconds after which trying again makes sense.
     pub retry_after: Option<u32>,
+    /// Everything wrong with what was sent, where there can be more than one thing.
+    pub errors: Option<Value>,
 }
 
 impl Problem {
     /// A problem whose detail is safe to show.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, title, detail: detail.into(), retry_after: None }
+        Self { status, code, title, detail: detail.into(), retry_after: None, errors: None }
     }
 
     /// The same problem, worth another try after some seconds.
     pub fn retry_after(self, seconds: u32) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The same problem, with everything that is wrong.
+    pub fn errors(self, errors: Value) -> Self {
+        Self { errors: Some(errors), ..self }
     }
 
     /// A request that is understood but cannot be accepted.
@@ -81,14 +88,18 @@ impl Problem {
 
     /// The problem as JSON.
     pub fn to_json(&self, request_id: &str) -> Value {
-        json!({
+        let mut problem = json!({
             "type": format!("urn:smartbot:problem:{}", self.code),
             "title": self.title,
             "status": self.status.as_u16(),
             "code": self.code,
             "detail": self.detail,
             "request_id": request_id,
-        })
+        });
+        if let Some(errors) = &self.errors {
+            problem["errors"] = errors.clone();
+        }
+        problem
     }
 
     /// The complete response.

@@ -8,14 +8,16 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
 use http::{Method, StatusCode};
 
-use crate::access::Access::{self, Public, Tenant};
-use crate::access::guard;
+use crate::access::Access::{self, Operator, Public, Tenant};
+use crate::access::{Needs, guard};
 use crate::app::App;
 use crate::cors::preflight;
 use crate::observe::observe;
 use crate::problem::Problem;
-use crate::routes::{chat, conversations, handoff, operations, widget, widget_assets};
-use crate::tenant::Scope::{Agent, Chat};
+use crate::routes::{
+    chat, conversations, handoff, insights, keys, knowledge, operations, tenants, widget, widget_assets,
+};
+use crate::tenant::Scope::{Agent, Chat, Insights, Keys, Knowledge};
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +26,8 @@ pub struct Route {
     pub method: Method,
     /// Its path, with parameters in braces.
     pub path: &'static str,
-    /// What a caller needs.
-    pub access: Access,
+    /// What its guard has to know.
+    pub needs: Needs,
 }
 
 /// The service.
@@ -46,17 +48,35 @@ pub fn routes(app: &Arc<App>) -> Vec<Route> {
 
 fn table(app: &Arc<App>) -> Table {
     Table { app: Arc::clone(app), router: Router::new(), routes: Vec::new() }
-        .post("/v1/chat", Tenant(Chat), chat::chat)
-        .post("/chat", Tenant(Chat), chat::chat)
+        .once("/v1/chat", Tenant(Chat), chat::chat)
+        .once("/chat", Tenant(Chat), chat::chat)
         .get("/v1/conversations/{id}", Tenant(Chat), conversations::show)
         .delete("/v1/conversations/{id}", Tenant(Chat), conversations::delete)
         .get("/v1/conversations/{id}/messages", Tenant(Chat), conversations::messages)
         .get("/v1/conversations/{id}/messages/{message_id}/events", Tenant(Chat), conversations::events)
         .post("/v1/conversations/{id}/messages/{message_id}/cancel", Tenant(Chat), conversations::cancel)
         .post("/v1/conversations/{id}/messages/{message_id}/feedback", Tenant(Chat), conversations::feedback)
-        .post("/v1/conversations/{id}/handoff", Tenant(Chat), handoff::request)
-        .post("/v1/conversations/{id}/replies", Tenant(Agent), handoff::reply)
-        .post("/v1/conversations/{id}/state", Tenant(Agent), handoff::state)
+        .once("/v1/conversations/{id}/handoff", Tenant(Chat), handoff::request)
+        .once("/v1/conversations/{id}/replies", Tenant(Agent), handoff::reply)
+        .once("/v1/conversations/{id}/state", Tenant(Agent), handoff::state)
+        .get("/v1/knowledge", Tenant(Knowledge), knowledge::show)
+        .put("/v1/knowledge", Tenant(Knowledge), knowledge::put)
+        .post("/v1/knowledge/search", Tenant(Knowledge), knowledge::search)
+        .get("/v1/knowledge/versions", Tenant(Knowledge), knowledge::versions)
+        .get("/v1/knowledge/versions/{version}", Tenant(Knowledge), knowledge::version)
+        .post("/v1/knowledge/versions/{version}/activate", Tenant(Knowledge), knowledge::activate)
+        .get("/v1/usage", Tenant(Insights), insights::usage)
+        .get("/v1/analytics", Tenant(Insights), insights::analytics)
+        .get("/v1/analytics/unanswered", Tenant(Insights), insights::unanswered)
+        .get("/v1/keys", Tenant(Keys), keys::list)
+        .post("/v1/keys", Tenant(Keys), keys::create)
+        .delete("/v1/keys/{key_id}", Tenant(Keys), keys::revoke)
+        .post("/v1/keys/{key_id}/rotate", Tenant(Keys), keys::rotate)
+        .get("/v1/tenants", Operator, tenants::list)
+        .get("/v1/tenants/{tenant_id}", Operator, tenants::show)
+        .put("/v1/tenants/{tenant_id}", Operator, tenants::put)
+        .delete("/v1/tenants/{tenant_id}", Operator, tenants::delete)
+        .post("/v1/tenants/{tenant_id}/keys", Operator, keys::create_for)
         .post("/v1/widget/sessions", Public, widget::sessions)
         .get("/widget.js", Public, widget_assets::widget)
         .get("/demo", Public, widget_assets::demo)
@@ -76,15 +96,24 @@ struct Table {
 
 impl Table {
     fn get<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
-        self.on(Method::GET, MethodFilter::GET, path, access, handler)
+        self.on(Method::GET, MethodFilter::GET, path, Needs { access, once: false }, handler)
     }
 
     fn post<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
-        self.on(Method::POST, MethodFilter::POST, path, access, handler)
+        self.on(Method::POST, MethodFilter::POST, path, Needs { access, once: false }, handler)
+    }
+
+    /// A `POST` that heeds `Idempotency-Key`.
+    fn once<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
+        self.on(Method::POST, MethodFilter::POST, path, Needs { access, once: true }, handler)
+    }
+
+    fn put<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
+        self.on(Method::PUT, MethodFilter::PUT, path, Needs { access, once: false }, handler)
     }
 
     fn delete<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
-        self.on(Method::DELETE, MethodFilter::DELETE, path, access, handler)
+        self.on(Method::DELETE, MethodFilter::DELETE, path, Needs { access, once: false }, handler)
     }
 
     fn on<T: 'static>(
@@ -92,12 +121,12 @@ impl Table {
         method: Method,
         filter: MethodFilter,
         path: &'static str,
-        access: Access,
+        needs: Needs,
         handler: impl Handler<T, Arc<App>>,
     ) -> Self {
-        let guarded = on(filter, handler).layer(from_fn_with_state((Arc::clone(&self.app), access), guard));
+        let guarded = on(filter, handler).layer(from_fn_with_state((Arc::clone(&self.app), needs), guard));
         self.router = self.router.route(path, guarded);
-        self.routes.push(Route { method, path, access });
+        self.routes.push(Route { method, path, needs });
         self
     }
 }

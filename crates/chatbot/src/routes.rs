@@ -3,6 +3,10 @@
 pub mod chat;
 pub mod conversations;
 pub mod handoff;
+pub mod insights;
+pub mod keys;
+pub mod knowledge;
 pub mod operations;
+pub mod tenants;
 pub mod widget;
 pub mod widget_assets;

@@ -7,6 +7,7 @@
 mod key;
 mod registry;
 mod settings;
+mod versions;
 
 use std::sync::Arc;
 
@@ -16,9 +17,11 @@ pub use key::{Key, KeyError, KeyKind, Scope, Scopes, Secret, hash};
 pub use registry::{Found, Registry, TenantsError};
 pub use settings::{Handoff, Limits, ModelSettings, Origin, Settings, TenantsFile};
 
+pub use versions::Version;
+
 pub use crate::conversation::TenantId;
 
-pub(crate) use key::unhex;
+pub(crate) use key::{hex, unhex};
 
 /// A tenant as requests see it.
 #[derive(Debug)]
@@ -27,8 +30,6 @@ pub struct Tenant {
     pub settings: Settings,
     /// Finds answers in its knowledge.
     pub engine: Arc<Engine>,
-    /// The version of the knowledge in use; 0 is the file that the settings name.
-    pub knowledge_version: u64,
     /// True for the demo's tenant: callers need no key.
     pub open: bool,
 }

@@ -45,6 +45,16 @@ pub enum Replying {
     Live(watch::Receiver<Message>),
 }
 
+impl Replying {
+    /// The reply's id.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Whole(message) => message.id.clone(),
+            Self::Live(message) => message.borrow().id.clone(),
+        }
+    }
+}
+
 /// Takes a message and begins the reply: in a new conversation, or in one that this caller may see.
 pub async fn take(
     app: &Arc<App>,

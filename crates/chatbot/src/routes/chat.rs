@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Extension, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::body;
 use crate::conversation::{ConversationId, ConversationKey, FinishReason, Message, Source, Status, Usage};
 use crate::engine::{Citation, Outcome};
+use crate::idempotency::IsReply;
 use crate::observe::RequestId;
 use crate::problem::Problem;
 use crate::stream::{self, Feed};
@@ -78,17 +79,46 @@ pub async fn chat(
     let conversation = asked.conversation_id.as_deref().map(conversation_id).transpose()?;
     // The question is kept before the first byte goes out: a lost connection loses nothing.
     let turn = turn::take(&app, &caller, conversation, message).await?;
+    let is_reply = IsReply { conversation: turn.key.id.clone(), message_id: turn.reply.id() };
     // The body's word is more particular than the header's.
-    if asked.stream.unwrap_or(wants_events) {
+    let mut response = if asked.stream.unwrap_or(wants_events) {
         let feed = match turn.reply {
             Replying::Whole(message) => Feed::whole(*message),
             Replying::Live(message) => Feed::Here(message),
         };
-        return Ok(stream::respond(app, turn.key, feed, 0, request_id));
+        stream::respond(app, turn.key, feed, 0, request_id)
+    } else {
+        match turn.reply {
+            Replying::Whole(message) => whole(&turn.key, &message),
+            Replying::Live(message) => finished(&turn.key, message).await.into_response(),
+        }
+    };
+    response.extensions_mut().insert(is_reply);
+    Ok(response)
+}
+
+/// Answers a request that was sent again under its `Idempotency-Key`: with the reply as it stands now.
+pub async fn again(
+    app: &Arc<App>,
+    caller: &Caller,
+    conversation: &str,
+    message_id: &str,
+    request: Request,
+) -> Result<Response, Problem> {
+    let request_id = request.extensions().get::<RequestId>().cloned().ok_or_else(Problem::internal)?;
+    let wants_events = accepts_events(request.headers());
+    let asked: ChatRequest = body::json(request).await?;
+    let key = caller.conversation(conversation_id(conversation)?);
+    let (seq, message) = super::conversations::reply(app, caller, &key, message_id).await?;
+    if asked.stream.unwrap_or(wants_events) {
+        let feed = super::conversations::feed(app, &key, seq, message);
+        return Ok(stream::respond(Arc::clone(app), key, feed, 0, request_id));
     }
-    match turn.reply {
-        Replying::Whole(message) => Ok(whole(&turn.key, &message)),
-        Replying::Live(message) => finished(&turn.key, message).await,
+    match (message.status, message.failure, app.generations.find(&key, message_id)) {
+        (Status::Generating, _, Some(generation)) => finished(&key, generation.subscribe()).await,
+        (Status::Generating, _, None) => Err(slow(&key)),
+        (Status::Failed, Some(failure), _) => Err(Problem::reply_failed(failure)),
+        _ => Ok(whole(&key, &message)),
     }
 }
 
@@ -98,15 +128,17 @@ async fn finished(key: &ConversationKey, mut message: watch::Receiver<Message>) 
     let message = match ended {
         Ok(Ok(message)) => message.clone(),
         Ok(Err(_)) => return Err(Problem::internal()),
-        Err(_) => {
-            let detail = format!("It goes on: GET /v1/conversations/{}/messages.", key.id.as_str());
-            return Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "reply_slow", "The reply takes long", detail));
-        }
+        Err(_) => return Err(slow(key)),
     };
     match (message.status, message.failure) {
         (Status::Failed, Some(failure)) => Err(Problem::reply_failed(failure)),
         _ => Ok(whole(key, &message)),
     }
+}
+
+fn slow(key: &ConversationKey) -> Problem {
+    let detail = format!("It goes on: GET /v1/conversations/{}/messages.", key.id.as_str());
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "reply_slow", "The reply takes long", detail).retry_after(2)
 }
 
 fn whole(key: &ConversationKey, message: &Message) -> Response {

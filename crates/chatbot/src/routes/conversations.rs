@@ -147,12 +147,17 @@ pub async fn events(
         // The one answer after which browsers stop asking again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let feed = match (message.status, app.generations.find(&key, &message_id)) {
+    let feed = feed(&app, &key, seq, message);
+    Ok(stream::respond(app, key, feed, after, request_id))
+}
+
+/// Where to read a message from: its own process tells, another's has to be asked.
+pub(super) fn feed(app: &App, key: &ConversationKey, seq: u64, message: Message) -> Feed {
+    match (message.status, app.generations.find(key, &message.id)) {
         (Status::Generating, Some(generation)) => Feed::Here(generation.subscribe()),
         (Status::Generating, None) => Feed::Elsewhere { seq, message: Box::new(message) },
         _ => Feed::whole(message),
-    };
-    Ok(stream::respond(app, key, feed, after, request_id))
+    }
 }
 
 /// Stops a reply that is being generated; what is written of it is kept.
@@ -211,11 +216,22 @@ pub async fn feedback(
     }
     let rated = app.store.rate(&key, seq, Feedback { rating, comment }).await;
     rated.map_err(|error| app.store_problem(error))?;
+    if message.feedback.is_none() {
+        app.ledger.count(&key.tenant, |book, day| match rating {
+            Rating::Up => book.day(day).rated_up += 1,
+            Rating::Down => book.day(day).rated_down += 1,
+        });
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// A reply of a conversation that this caller may see, with its number.
-async fn reply(app: &App, caller: &Caller, key: &ConversationKey, message_id: &str) -> Result<(u64, Message), Problem> {
+pub(super) async fn reply(
+    app: &App,
+    caller: &Caller,
+    key: &ConversationKey,
+    message_id: &str,
+) -> Result<(u64, Message), Problem> {
     let conversation = app.conversation(caller, key, FINDABLE).await?;
     let found = conversation.messages.into_iter().rev().find(|stored| stored.message.id == message_id);
     let found = found.filter(|stored| stored.message.role != Role::User).ok_or_else(|| {

@@ -104,6 +104,12 @@ pub enum TenantsError {
         /// What is wrong with it.
         source: KnowledgeError,
     },
+    /// The tenant was removed in the meantime.
+    #[error("the tenant does not exist any more")]
+    Gone,
+    /// Another version of the knowledge was put in the meantime.
+    #[error("the knowledge was changed by another request")]
+    Changed,
     /// There is no file to change: this is the demo.
     #[error("there is no TENANTS_FILE to keep the change in")]
     NoFile,
@@ -123,7 +129,7 @@ impl Registry {
             created_ms: 0,
             expires_ms: None,
         });
-        let tenant = Tenant { settings, engine: Arc::new(Engine::new(knowledge)), knowledge_version: 0, open: true };
+        let tenant = Tenant { settings, engine: Arc::new(Engine::new(knowledge)), open: true };
         let snapshot = Snapshot::of([tenant], BTreeMap::new());
         Self { file: None, snapshot: ArcSwap::from_pointee(snapshot), changing: Mutex::default() }
     }
@@ -187,9 +193,9 @@ impl Registry {
         Ok(done)
     }
 
-    /// Where a version of a tenant's knowledge is kept, if versions can be kept.
-    pub fn knowledge_path(&self, tenant: &TenantId, version: u64) -> Option<PathBuf> {
-        self.file.as_deref().map(|file| version_path(file, tenant, version))
+    /// The file that tenants are kept in; none in the demo.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     fn take_up(&self, file: &Path, tenants: TenantsFile) -> Result<(), TenantsError> {
@@ -216,7 +222,7 @@ impl Registry {
             let kept = before.tenants.get(&settings.id).filter(|tenant| {
                 tenant.settings.thresholds == settings.thresholds
                     && tenant.settings.knowledge == settings.knowledge
-                    && tenant.knowledge_version == settings.knowledge_version
+                    && tenant.settings.knowledge_version == settings.knowledge_version
                     && path.as_ref().is_none_or(|path| before.stamps.get(path).copied() == stamp)
             });
             let wrong = |source| TenantsError::Knowledge { tenant: settings.id.clone(), source };
@@ -240,8 +246,7 @@ impl Registry {
             if let (Some(path), Some(stamp)) = (path, stamp) {
                 stamps.insert(path, stamp);
             }
-            let knowledge_version = settings.knowledge_version;
-            built.push(Tenant { settings, engine, knowledge_version, open: false });
+            built.push(Tenant { settings, engine, open: false });
         }
         Ok(Snapshot::of(built, stamps))
     }
@@ -268,7 +273,8 @@ impl Snapshot {
     }
 }
 
-fn version_path(file: &Path, tenant: &TenantId, version: u64) -> PathBuf {
+/// Where a version of a tenant's knowledge is kept.
+pub(super) fn version_path(file: &Path, tenant: &TenantId, version: u64) -> PathBuf {
     let mut directory = file.as_os_str().to_owned();
     directory.push(".knowledge");
     Path::new(&directory).join(tenant.as_str()).join(format!("{version}.json"))

@@ -1,5 +1,6 @@
 //! The service as its callers and its operators meet it: real sockets, the real program.
 
+mod administration;
 mod assets;
 mod client;
 mod evaluation;
@@ -7,4 +8,5 @@ mod http;
 mod model;
 mod process;
 mod program;
+mod tenancy;
 mod tenants;
