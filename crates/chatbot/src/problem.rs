@@ -23,7 +23,7 @@ pub struct Problem {
     /// Seconds after which trying again makes sense.
     pub retry_after: Option<u32>,
     /// Everything wrong with what was sent, where there can be more than one thing.
-    pub errors: Option<Value>,
+    pub errors: Option<Box<Value>>,
 }
 
 impl Problem {
@@ -39,7 +39,7 @@ impl Problem {
 
     /// The same problem, with everything that is wrong.
     pub fn errors(self, errors: Value) -> Self {
-        Self { errors: Some(errors), ..self }
+        Self { errors: Some(Box::new(errors)), ..self }
     }
 
     /// A request that is understood but cannot be accepted.
@@ -97,7 +97,7 @@ impl Problem {
             "request_id": request_id,
         });
         if let Some(errors) = &self.errors {
-            problem["errors"] = errors.clone();
+            problem["errors"] = (**errors).clone();
         }
         problem
     }
