@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -58,7 +60,7 @@ impl Workspace {
         &self.root
     }
 
-    /// Builds a binary of the workspace and returns where it is. One line on stderr says that this goes on.
+    /// Builds a binary of the workspace and returns where it is. A build that takes its time says so on stderr.
     pub(crate) fn build(&self, package: &str, binary: &str) -> Result<PathBuf> {
         self.compile(&[(package, Target::Binary(binary))], &[])?;
         self.built(package, binary)
@@ -89,7 +91,6 @@ impl Workspace {
         }
         let packages: Vec<&str> = programs.iter().map(|(package, _)| *package).collect();
         let packages = packages.join(" and ");
-        eprintln!("building {packages} …");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args(["build", "--quiet"]);
         for (package, target) in programs {
@@ -107,6 +108,7 @@ impl Workspace {
             .stdout(Stdio::piped());
         without_cargo_variables(&mut cargo);
         let mut child = cargo.spawn().context("cannot start cargo")?;
+        let building = Notice::after(Duration::from_secs(1), format!("building {packages} …"));
         if let Some(messages) = child.stdout.take() {
             for line in BufReader::new(messages).lines() {
                 let line = line.context("cannot read cargo's messages")?;
@@ -120,6 +122,7 @@ impl Workspace {
             }
         }
         let status = child.wait().context("cannot wait for cargo")?;
+        drop(building);
         if status.success() {
             return Ok(());
         }
@@ -137,6 +140,24 @@ impl Workspace {
         command.current_dir(&self.root);
         without_cargo_variables(&mut command);
         command
+    }
+}
+
+/// A line on stderr about something that takes longer than expected; never printed if this is dropped before.
+struct Notice {
+    /// Closed by the drop, which is what the printing thread waits for.
+    _open: mpsc::Sender<()>,
+}
+
+impl Notice {
+    fn after(delay: Duration, line: String) -> Self {
+        let (open, dropped) = mpsc::channel();
+        std::thread::spawn(move || {
+            if dropped.recv_timeout(delay) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{line}");
+            }
+        });
+        Self { _open: open }
     }
 }
 

@@ -176,7 +176,7 @@ fn refusal((change, why): (&Change, &'static str)) -> Message {
 /// Executes a change set and follows the stack until it has settled.
 pub(crate) async fn execute(context: &Context, set: &ChangeSet) -> Result<(), Error> {
     let client = &context.clients.cloudformation;
-    let since = seen_events(context, &set.stack).await;
+    let before = newest_event(context, &set.stack).await;
     client
         .execute_change_set()
         .change_set_name(&set.id)
@@ -187,9 +187,8 @@ pub(crate) async fn execute(context: &Context, set: &ChangeSet) -> Result<(), Er
     let mut pace = Pace::new();
     loop {
         pace.next().await;
-        let events = events(context, &set.stack).await?;
-        let fresh = &events[..events.len().saturating_sub(since)];
-        if context.progress.state(&format!("stack {}", set.stack), &stand(fresh)) {
+        let fresh = events_since(context, &set.stack, before.as_deref()).await?;
+        if context.progress.state(&format!("stack {}", set.stack), &stand(&fresh)) {
             pace.changed();
         }
         let status = stack(context, &set.stack).await?.and_then(|stack| stack.stack_status);
@@ -239,20 +238,24 @@ fn stand(fresh: &[StackEvent]) -> String {
     format!("{done} resources done{waiting}")
 }
 
-async fn events(context: &Context, stack: &str) -> Result<Vec<StackEvent>, Error> {
-    let output = context
-        .clients
-        .cloudformation
-        .describe_stack_events()
-        .stack_name(stack)
-        .send()
-        .await
-        .map_err(failed(format!("read the events of stack {stack}")))?;
-    Ok(output.stack_events.unwrap_or_default())
+/// The events of a stack that came after a known one, newest first. A stack that has lived long has many more.
+async fn events_since(context: &Context, stack: &str, known: Option<&str>) -> Result<Vec<StackEvent>, Error> {
+    let request = context.clients.cloudformation.describe_stack_events().stack_name(stack);
+    let mut pages = request.into_paginator().items().send();
+    let mut events = Vec::new();
+    while let Some(event) = pages.try_next().await.map_err(failed(format!("read the events of stack {stack}")))? {
+        if event.event_id.as_deref() == known && known.is_some() {
+            break;
+        }
+        events.push(event);
+    }
+    Ok(events)
 }
 
-async fn seen_events(context: &Context, stack: &str) -> usize {
-    events(context, stack).await.map_or(0, |events| events.len())
+/// The id of a stack's newest event; nothing when the stack is new.
+async fn newest_event(context: &Context, stack: &str) -> Option<String> {
+    let output = context.clients.cloudformation.describe_stack_events().stack_name(stack).send().await;
+    output.ok()?.stack_events?.into_iter().next()?.event_id
 }
 
 #[cfg(test)]

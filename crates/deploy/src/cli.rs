@@ -240,7 +240,7 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
         Command::Logs { environment, follow, since } => {
             let context = load(environment).await?;
             preflight::identity(&context).await?;
-            logs::run(&context, since.as_duration(), *follow, cli.json).await?;
+            logs::run(&context, *since, *follow, cli.json).await?;
             Ok(Answer::Printed)
         }
         Command::Infra(command) => {

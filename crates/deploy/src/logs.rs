@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use environment::Span;
 use serde_json::json;
 
 use crate::call::{Pace, failed};
@@ -11,9 +12,9 @@ use crate::context::Context;
 use crate::error::Error;
 
 /// Prints the log events of the last `since`; with `follow`, those to come as well, until interrupted.
-pub(crate) async fn run(context: &Context, since: Duration, follow: bool, as_json: bool) -> Result<(), Error> {
+pub(crate) async fn run(context: &Context, since: Span, follow: bool, as_json: bool) -> Result<(), Error> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut from = i64::try_from(now.saturating_sub(since).as_millis()).unwrap_or(0);
+    let mut from = i64::try_from(now.saturating_sub(since.as_duration()).as_millis()).unwrap_or(0);
     let mut seen: HashSet<String> = HashSet::new();
     let mut pace = Pace::new();
     loop {
@@ -51,6 +52,9 @@ pub(crate) async fn run(context: &Context, since: Duration, follow: bool, as_jso
             }
         }
         if !follow {
+            if seen.is_empty() {
+                let _ = writeln!(std::io::stderr(), "no lines in the last {since}; --since 1d looks further back");
+            }
             return Ok(());
         }
         // Events may arrive a little out of order: the last seconds are read again, and told apart by id.

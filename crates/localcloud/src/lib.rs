@@ -12,9 +12,11 @@ pub mod engine;
 pub mod error;
 pub mod http;
 pub mod ids;
+mod output;
 mod registry;
 pub mod runtime;
 pub mod services;
+mod source;
 pub mod store;
 pub mod wire;
 

@@ -1,13 +1,12 @@
 //! Takes builds through their phases. The commands run in a process of their own, so a build goes on over a restart.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::builds::log_group;
 use super::buildspec::Buildspec;
@@ -18,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::cloud::Cloud;
 use crate::engine::pause;
 use crate::error::ApiError;
+use crate::output::{Destination, Part, carry};
 use crate::runtime::ProcessId;
 use crate::services::Service;
 
@@ -49,10 +49,10 @@ async fn step(cloud: &Cloud, build: Build) {
     let folder = folder(cloud, &build);
     // Looked at before the phases are read: what the script wrote before its end is then seen for certain.
     let alive = process.is_alive();
-    pump(cloud, &build, &folder).await;
+    pump(cloud, &build, &folder, Part::WholeLines).await;
     read_phases(cloud, &build.id, &folder);
     if let Ok(exit) = fs::read_to_string(folder.join(EXIT)) {
-        pump(cloud, &build, &folder).await;
+        while pump(cloud, &build, &folder, Part::Rest).await {}
         return finish(cloud, &build, &folder, exit.trim() == "0").await;
     }
     if !alive {
@@ -283,36 +283,12 @@ fn upload(checkout: &Path, spec: &Buildspec, target: &Path) -> Result<(), String
     Ok(())
 }
 
-/// Carries new whole lines to CloudWatch Logs.
-async fn pump(cloud: &Cloud, build: &Build, folder: &Path) {
-    let Some(build) = cloud.store().get::<Build>(&build.id) else { return };
-    let Some(project) = cloud.store().get::<Project>(&build.project) else { return };
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(folder.join(OUTPUT))?;
-        file.seek(SeekFrom::Start(build.logged_bytes))?;
-        let mut bytes = vec![];
-        file.take(512 * 1024).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let Ok(mut bytes) = read() else { return };
-    let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n') else { return };
-    bytes.truncate(last + 1);
-    let now = cloud.clock().now().millis();
-    let text = String::from_utf8_lossy(&bytes);
-    let events: Vec<Value> =
-        text.lines().filter(|line| !line.is_empty()).map(|line| json!({ "timestamp": now, "message": line })).collect();
-    let (group, stream) = (log_group(&project), build.uuid().to_owned());
-    if build.logged_bytes == 0 {
-        let _ = cloud.call(Service::Logs, "CreateLogGroup", json!({ "logGroupName": group })).await;
-        let name = json!({ "logGroupName": group, "logStreamName": stream });
-        let _ = cloud.call(Service::Logs, "CreateLogStream", name).await;
-    }
-    let put = json!({ "logGroupName": group, "logStreamName": stream, "logEvents": events });
-    if !events.is_empty()
-        && let Err(error) = cloud.call(Service::Logs, "PutLogEvents", put).await
-    {
-        tracing::warn!(%error, build = build.id, "log lines could not be delivered");
-        return;
-    }
-    cloud.store().update::<Build>(&build.id, |build| build.logged_bytes += bytes.len() as u64);
+/// Carries new output to CloudWatch Logs; true when there was some and it was delivered.
+async fn pump(cloud: &Cloud, build: &Build, folder: &Path, part: Part) -> bool {
+    let Some(build) = cloud.store().get::<Build>(&build.id) else { return false };
+    let Some(project) = cloud.store().get::<Project>(&build.project) else { return false };
+    let destination = Destination { group: log_group(&project), stream: build.uuid().to_owned(), makes_group: true };
+    let output = folder.join(OUTPUT);
+    let Some(consumed) = carry(cloud, &output, build.logged_bytes, part, &destination).await else { return false };
+    cloud.store().update::<Build>(&build.id, |build| build.logged_bytes += consumed).is_some()
 }

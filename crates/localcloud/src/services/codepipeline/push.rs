@@ -1,12 +1,11 @@
-//! What a source connection reaches: local git checkouts, read with git itself; and the watcher of their branches.
+//! The commits of a pipeline's sources, and the watcher of their branches.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 
 use super::declaration::{Declaration, Pipeline, Provider};
 use super::execution::{Execution, ExecutionStatus, Trigger, TriggerKind, of_pipeline};
 use crate::cloud::Cloud;
+use crate::source::{checkout, git};
 
 /// What git knows about a commit.
 pub(super) struct Commit {
@@ -17,12 +16,9 @@ pub(super) struct Commit {
 
 /// Resolves a branch head or a commit id in the checkout behind a repository id.
 pub(super) fn resolve(cloud: &Cloud, repository: &str, revision: &str) -> Result<Commit, String> {
-    let checkout = cloud.settings().sources.get(repository).ok_or_else(|| {
-        format!(
-            "no checkout is known for the repository {repository}; start the endpoint with --source {repository}=PATH"
-        )
-    })?;
-    let shown = git(checkout, &["show", "--no-patch", "--format=%H%n%aI%n%s", &format!("{revision}^{{commit}}")])?;
+    let checkout = checkout(cloud, repository)?;
+    let shown =
+        git(checkout, ["show", "--no-patch", "--format=%H%n%aI%n%s", format!("{revision}^{{commit}}").as_str()])?;
     let mut lines = shown.lines();
     match (lines.next(), lines.next(), lines.next()) {
         (Some(id), Some(author_date), message) => Ok(Commit {
@@ -34,20 +30,6 @@ pub(super) fn resolve(cloud: &Cloud, repository: &str, revision: &str) -> Result
     }
 }
 
-fn git(checkout: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(checkout)
-        .args(arguments)
-        .output()
-        .map_err(|error| format!("git cannot be run: {error}"))?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(format!("git {}: {}", arguments[0], String::from_utf8_lossy(&output.stderr).trim()))
-    }
-}
-
 /// The branch heads of a pipeline's sources, by action. A branch that cannot be read is left out.
 pub(super) fn heads(cloud: &Cloud, declaration: &Declaration) -> BTreeMap<String, String> {
     let actions = declaration.stages.iter().flat_map(|stage| &stage.actions);
@@ -56,8 +38,9 @@ pub(super) fn heads(cloud: &Cloud, declaration: &Declaration) -> BTreeMap<String
         .filter_map(|action| {
             let repository = action.configuration.get("FullRepositoryId")?;
             let branch = action.configuration.get("BranchName")?;
-            let checkout = cloud.settings().sources.get(repository)?;
-            let head = git(checkout, &["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")]).ok()?;
+            let checkout = checkout(cloud, repository).ok()?;
+            let head =
+                git(checkout, ["rev-parse", "--verify", "--quiet", format!("refs/heads/{branch}").as_str()]).ok()?;
             Some((action.name.clone(), head.trim().to_owned()))
         })
         .collect()

@@ -1,23 +1,20 @@
 //! What is collected from a running task: its log lines, its CPU and memory.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::records::{ServiceRecord, Task};
 use super::task_definitions::{self, Definition};
 use crate::clock::Timestamp;
 use crate::cloud::Cloud;
+use crate::output::{Destination, Part, carry};
 use crate::runtime::limits::{cpu_ticks, resident_bytes};
 use crate::runtime::{ProcessId, TaskFolder};
 use crate::services::Service;
 
-/// One `PutLogEvents` carries at most this much output.
-const CHUNK: u64 = 256 * 1024;
 /// How often a task is measured.
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
@@ -27,66 +24,35 @@ pub(super) async fn pump(cloud: &Cloud, task: &Task, folder: &TaskFolder) {
     send(cloud, task, folder, Part::WholeLines).await;
 }
 
-/// Carries all that is left of an ended task's output, also a last line without an end.
+/// Carries all that is left of an ended task's output.
 pub(super) async fn flush(cloud: &Cloud, task: &Task, folder: &TaskFolder) {
     while send(cloud, task, folder, Part::Rest).await {}
     SAMPLES.lock().unwrap_or_else(PoisonError::into_inner).remove(&task.id);
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    WholeLines,
-    Rest,
 }
 
 /// Sends one chunk; true when there was one and it was delivered.
 async fn send(cloud: &Cloud, task: &Task, folder: &TaskFolder, part: Part) -> bool {
     // The record may be older than the last pump of this very step.
     let Some(task) = cloud.store().get::<Task>(&task.id) else { return false };
-    let Some((text, consumed)) = new_output(folder, task.logged_bytes, part) else { return false };
-    let Some((group, stream)) = destination(cloud, &task) else { return false };
-    let now = cloud.clock().now().millis();
-    let events: Vec<Value> =
-        text.lines().filter(|line| !line.is_empty()).map(|line| json!({ "timestamp": now, "message": line })).collect();
-    if !events.is_empty() {
-        let put = json!({ "logGroupName": group, "logStreamName": stream, "logEvents": events });
-        let mut sent = cloud.call(Service::Logs, "PutLogEvents", put.clone()).await;
-        if sent.as_ref().is_err_and(|error| error.code == "ResourceNotFoundException") {
-            let name = json!({ "logGroupName": group, "logStreamName": stream });
-            let _ = cloud.call(Service::Logs, "CreateLogStream", name).await;
-            sent = cloud.call(Service::Logs, "PutLogEvents", put).await;
-        }
-        if let Err(error) = sent {
-            tracing::debug!(%error, task = task.id, "log lines could not be delivered");
-            return false;
-        }
-    }
-    cloud.store().update::<Task>(&task.id, |task| task.logged_bytes += consumed).is_some()
-}
-
-/// Text that ends at a line's end, and how many bytes it took. A line longer than a chunk is cut.
-fn new_output(folder: &TaskFolder, from: u64, part: Part) -> Option<(String, u64)> {
-    let mut file = File::open(folder.output()).ok()?;
-    file.seek(SeekFrom::Start(from)).ok()?;
-    let mut bytes = vec![];
-    file.take(CHUNK).read_to_end(&mut bytes).ok()?;
-    let end = match bytes.iter().rposition(|byte| *byte == b'\n') {
-        Some(last) => last + 1,
-        None if bytes.len() as u64 == CHUNK || (part == Part::Rest && !bytes.is_empty()) => bytes.len(),
-        None => return None,
+    let Some(destination) = destination(cloud, &task) else { return false };
+    let Some(consumed) = carry(cloud, &folder.output(), task.logged_bytes, part, &destination).await else {
+        return false;
     };
-    bytes.truncate(end);
-    Some((String::from_utf8_lossy(&bytes).into_owned(), end as u64))
+    cloud.store().update::<Task>(&task.id, |task| task.logged_bytes += consumed).is_some()
 }
 
 /// `awslogs-group` and `<prefix>/<container>/<task>`.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html>
-fn destination(cloud: &Cloud, task: &Task) -> Option<(String, String)> {
+fn destination(cloud: &Cloud, task: &Task) -> Option<Destination> {
     let definition = definition(cloud, task)?;
     let container = definition.container();
     let options = &container.log_configuration.as_ref()?.options;
     let prefix = options.get("awslogs-stream-prefix")?;
-    Some((options.get("awslogs-group")?.clone(), format!("{prefix}/{}/{}", container.name, task.id)))
+    Some(Destination {
+        group: options.get("awslogs-group")?.clone(),
+        stream: format!("{prefix}/{}/{}", container.name, task.id),
+        makes_group: false,
+    })
 }
 
 fn definition(cloud: &Cloud, task: &Task) -> Option<Definition> {
