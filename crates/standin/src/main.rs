@@ -12,7 +12,7 @@
 //! | `GET /file?path=P`, `POST /file?path=P` | reads a file; appends the body to it |
 //! | anything else | 200 with the commit |
 //!
-//! `MODE=crash` exits at once with 42, `MODE=leak` takes memory from the start. Every answer carries `x-smartbot-commit`.
+//! `MODE=crash` exits at once with 42, `MODE=leak` listens, answers nobody and takes memory. Every answer carries `x-smartbot-commit`.
 //! SIGTERM: stops accepting and exits with 0 when the open requests have ended. `standin --healthcheck` asks the
 //! health path on `LISTEN` and exits with 0 or 1.
 
@@ -33,13 +33,10 @@ fn main() {
         exit(i32::from(!answers(&listen)));
     }
     on_sigterm();
-    match variable("MODE", "").as_str() {
-        "crash" => {
-            eprintln!("standin: crashing at start, as MODE asks");
-            exit(42);
-        }
-        "leak" => leak(),
-        _ => {}
+    let mode = variable("MODE", "");
+    if mode == "crash" {
+        eprintln!("standin: crashing at start, as MODE asks");
+        exit(42);
     }
     let listener = match TcpListener::bind(&listen) {
         Ok(listener) => listener,
@@ -48,6 +45,10 @@ fn main() {
             exit(1);
         }
     };
+    if mode == "leak" {
+        // Nobody is answered meanwhile: the memory limit ends this long before a health check's patience does.
+        leak();
+    }
     if let Err(error) = listener.set_nonblocking(true) {
         eprintln!("standin: {error}");
         exit(1);
@@ -95,7 +96,7 @@ fn on_sigterm() {
 fn leak() -> ! {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     loop {
-        taken.push(vec![1; 1 << 20]);
+        taken.push(vec![1; 4 << 20]);
         std::hint::black_box(&taken);
         thread::sleep(Duration::from_millis(1));
     }

@@ -1,6 +1,8 @@
 //! The program as people meet it: exit code, stdout and stderr together.
 
+mod adversity;
 mod end_to_end;
+mod load;
 mod system;
 
 use std::path::Path;

@@ -42,9 +42,9 @@ impl Endpoint {
     }
 }
 
-/// Polls until `probe` gives a value; fails after 30 seconds with what was waited for.
+/// Polls until `probe` gives a value; fails with what was waited for, after longer than a busy machine takes.
 pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         if let Some(value) = probe() {
             return value;
