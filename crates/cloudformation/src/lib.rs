@@ -5,6 +5,7 @@
 //! [`budget::Budget`] the time a deployment and a rollback take.
 
 pub mod budget;
+pub mod checks;
 mod delivery;
 mod files;
 mod names;

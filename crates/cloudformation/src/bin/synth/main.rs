@@ -1,6 +1,7 @@
 //! `synth`: writes what is generated from `environments/`, or checks that it is up to date.
 
-use std::collections::BTreeSet;
+mod validate;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use cloudformation::budget::Budget;
+use cloudformation::checks::{self, Document, Finding, Scope};
 use cloudformation::{GeneratedFile, Stack, files, templates};
 use environment::{Architecture, Environment, EnvironmentName, Project};
 use serde_json::json;
@@ -27,7 +29,7 @@ struct Cli {
     #[arg(long, value_name = "DIR", default_value = "environments", global = true)]
     environments: PathBuf,
     /// Print the result as JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,6 +42,8 @@ enum Command {
         /// Which one.
         what: Value,
     },
+    /// Check templates, ours or not: JSON or YAML.
+    Validate(validate::Arguments),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -73,6 +77,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<bool> {
+    if let Some(Command::Validate(arguments)) = &cli.command {
+        return validate::run(arguments, cli.json);
+    }
     let project = Project::load(&cli.environments)?;
     if let Some(Command::Print { what }) = cli.command {
         let value = match what {
@@ -89,6 +96,8 @@ fn run(cli: &Cli) -> Result<bool> {
     let environments = load(&cli.environments)?;
     let root = cli.environments.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let generated = files(&project, &environments)?;
+    let stacks = stacks(&project, &environments)?;
+    let findings = checks::check(&documents(&stacks), Scope::Whole);
     let stale = stale(root, &generated)?;
     if !cli.check {
         for file in &stale {
@@ -97,10 +106,10 @@ fn run(cli: &Cli) -> Result<bool> {
         }
     }
     if let Some(directory) = &cli.out {
-        write_templates(directory, &project, &environments)?;
+        write_templates(directory, &stacks)?;
     }
     let budgets: Vec<_> = environments.iter().map(|environment| (environment.name, Budget::of(environment))).collect();
-    report(cli, &stale, &budgets)
+    report(cli, &stale, &findings, &budgets)
 }
 
 /// The one image goes from staging to production, so its processor is the same everywhere.
@@ -148,29 +157,45 @@ fn stale<'a>(root: &Path, generated: &'a [GeneratedFile]) -> Result<Vec<&'a Gene
     Ok(stale)
 }
 
-fn write_templates(directory: &Path, project: &Project, environments: &[Environment]) -> Result<()> {
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let mut written = BTreeSet::new();
+/// The stacks of all environments, each once: registry and delivery are the same for every environment.
+fn stacks(project: &Project, environments: &[Environment]) -> Result<Vec<Stack>> {
+    let mut stacks: Vec<Stack> = Vec::new();
     for environment in environments {
-        for Stack { name, template, .. } in templates(project, environment)? {
-            let path = directory.join(format!("{name}.json"));
-            // Registry and delivery are the same for every environment.
-            if written.insert(name) {
-                std::fs::write(&path, format!("{template:#}\n"))
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+        for stack in templates(project, environment)? {
+            if stacks.iter().all(|other| other.name != stack.name) {
+                stacks.push(stack);
             }
         }
+    }
+    Ok(stacks)
+}
+
+fn documents(stacks: &[Stack]) -> Vec<Document> {
+    stacks.iter().map(|stack| Document::new(stack.name.as_str(), stack.template.clone())).collect()
+}
+
+fn write_templates(directory: &Path, stacks: &[Stack]) -> Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    for Stack { name, template, .. } in stacks {
+        let path = directory.join(format!("{name}.json"));
+        std::fs::write(&path, format!("{template:#}\n")).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
 
 /// Prints what was done and how long deployments take; false if something is not as it should be.
-fn report(cli: &Cli, stale: &[&GeneratedFile], budgets: &[(EnvironmentName, Budget)]) -> Result<bool> {
+fn report(
+    cli: &Cli,
+    stale: &[&GeneratedFile],
+    findings: &[Finding],
+    budgets: &[(EnvironmentName, Budget)],
+) -> Result<bool> {
     let current = !cli.check || stale.is_empty();
     let in_time = budgets.iter().all(|(_, budget)| budget.broken().next().is_none());
     let mut out = std::io::stdout();
     if cli.json {
-        writeln!(out, "{:#}", document(cli, stale, budgets, current && in_time))?;
+        let ok = current && in_time && findings.is_empty();
+        writeln!(out, "{:#}", document(cli, stale, findings, budgets, ok))?;
     } else {
         for (name, budget) in budgets {
             write!(out, "{}", table(*name, budget))?;
@@ -181,6 +206,9 @@ fn report(cli: &Cli, stale: &[&GeneratedFile], budgets: &[(EnvironmentName, Budg
     }
     if !current {
         eprintln!("error: generated files are stale\nhint: cargo xtask synth");
+    }
+    for finding in findings {
+        eprintln!("error: {finding}");
     }
     for (name, budget) in budgets {
         for course in budget.broken() {
@@ -193,7 +221,7 @@ fn report(cli: &Cli, stale: &[&GeneratedFile], budgets: &[(EnvironmentName, Budg
             );
         }
     }
-    Ok(current && in_time)
+    Ok(current && in_time && findings.is_empty())
 }
 
 fn table(name: EnvironmentName, budget: &Budget) -> String {
@@ -210,7 +238,13 @@ fn table(name: EnvironmentName, budget: &Budget) -> String {
     text
 }
 
-fn document(cli: &Cli, stale: &[&GeneratedFile], budgets: &[(EnvironmentName, Budget)], ok: bool) -> serde_json::Value {
+fn document(
+    cli: &Cli,
+    stale: &[&GeneratedFile],
+    findings: &[Finding],
+    budgets: &[(EnvironmentName, Budget)],
+    ok: bool,
+) -> serde_json::Value {
     let courses = |budget: &Budget| -> Vec<_> {
         let course = |course: &cloudformation::budget::Course| {
             let phases: Vec<_> = course
@@ -232,6 +266,7 @@ fn document(cli: &Cli, stale: &[&GeneratedFile], budgets: &[(EnvironmentName, Bu
         "schema": 1,
         "ok": ok,
         key: stale.iter().map(|file| &file.path).collect::<Vec<_>>(),
+        "findings": findings,
         "budgets": budgets
             .iter()
             .map(|(name, budget)| json!({"environment": name.as_str(), "courses": courses(budget)}))

@@ -1,0 +1,300 @@
+//! A template to look into: fields that know where they are, and what they refer to.
+
+use serde_json::Value as Json;
+
+use super::yaml;
+
+/// A template with its name.
+#[derive(Debug, Clone)]
+pub struct Document {
+    name: String,
+    json: Json,
+}
+
+/// A text that is no template.
+#[derive(Debug, thiserror::Error)]
+#[error("{name}: {problem}\n  hint: {hint}")]
+pub struct Malformed {
+    name: String,
+    problem: String,
+    hint: &'static str,
+}
+
+impl Document {
+    /// A template that is at hand.
+    pub fn new(name: impl Into<String>, json: Json) -> Self {
+        Document { name: name.into(), json }
+    }
+
+    /// A template's text: JSON, or YAML with short or long functions.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Malformed> {
+        let malformed = |problem: String, hint| Malformed { name: name.to_owned(), problem, hint };
+        let json = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(|error| malformed(error.to_string(), "correct the JSON"))?
+        } else {
+            yaml::to_json(text).map_err(|error| malformed(error.to_string(), "correct the YAML"))?
+        };
+        let document = Document::new(name, json);
+        if document.json["Resources"].as_object().is_none_or(serde_json::Map::is_empty) {
+            return Err(malformed("no resources".to_owned(), "name CloudFormation templates"));
+        }
+        Ok(document)
+    }
+
+    /// Name of the stack or file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The template.
+    pub fn json(&self) -> &Json {
+        &self.json
+    }
+
+    pub(super) fn all<'a>(&'a self, templates: &'a [Document]) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        let resources = self.json["Resources"].as_object().into_iter().flatten();
+        resources.map(move |(id, resource)| {
+            let kind = resource["Type"].as_str().unwrap_or_default();
+            (kind, self.properties(templates, id, resource))
+        })
+    }
+
+    pub(super) fn resources<'a>(
+        &'a self,
+        templates: &'a [Document],
+        kind: &'static str,
+    ) -> impl Iterator<Item = Field<'a>> {
+        self.all(templates).filter(move |(of, _)| *of == kind).map(|(_, field)| field)
+    }
+
+    fn properties<'a>(&'a self, templates: &'a [Document], id: &'a str, resource: &'a Json) -> Field<'a> {
+        Field { templates, document: self, resource: id, path: String::new(), json: &resource["Properties"] }
+    }
+
+    /// The outputs with an export: its name and the value.
+    pub(super) fn exports<'a>(&'a self, templates: &'a [Document]) -> impl Iterator<Item = (String, Field<'a>)> {
+        let outputs = self.json["Outputs"].as_object().into_iter().flatten();
+        outputs.filter_map(move |(id, output)| {
+            let field = |json| Field { templates, document: self, resource: id, path: String::new(), json };
+            Some((field(&output["Export"]["Name"]).rendered()?, field(&output["Value"])))
+        })
+    }
+}
+
+/// A value somewhere in a template.
+#[derive(Debug, Clone)]
+pub(super) struct Field<'a> {
+    templates: &'a [Document],
+    document: &'a Document,
+    resource: &'a str,
+    path: String,
+    json: &'a Json,
+}
+
+/// Stands for what is known only when the stack exists; valid inside a JSON text and alone.
+const UNKNOWN: &str = "0";
+
+impl<'a> Field<'a> {
+    /// The value; null if there is none.
+    pub(super) fn json(&self) -> &'a Json {
+        self.json
+    }
+
+    /// Names of the stack and of the resource.
+    pub(super) fn place(&self) -> (&'a str, &'a str) {
+        (&self.document.name, self.resource)
+    }
+
+    /// Path below the resource's properties.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The template that it is in.
+    pub(super) fn document(&self) -> &'a Document {
+        self.document
+    }
+
+    /// The whole resource: type, policies, dependencies.
+    pub(super) fn whole_resource(&self) -> &'a Json {
+        &self.document.json["Resources"][self.resource]
+    }
+
+    /// Whether both are in the same resource.
+    pub(super) fn same_resource(&self, other: &Field<'_>) -> bool {
+        self.place() == other.place()
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        !self.json.is_null()
+    }
+
+    /// The member of that name.
+    pub(super) fn at(&self, key: &str) -> Field<'a> {
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        Field { path, json: &self.json[key], ..self.clone() }
+    }
+
+    /// The elements of a list; a lone value is a list of one.
+    pub(super) fn items(&self) -> Vec<Field<'a>> {
+        match self.json {
+            Json::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, json)| Field { path: format!("{}[{index}]", self.path), json, ..self.clone() })
+                .collect(),
+            Json::Null => Vec::new(),
+            _ => vec![self.clone()],
+        }
+    }
+
+    /// The members of an object.
+    pub(super) fn members(&self) -> Vec<(&'a str, Field<'a>)> {
+        let members = self.json.as_object().into_iter().flatten();
+        members.map(|(key, _)| (key.as_str(), self.at(key))).collect()
+    }
+
+    /// The function, if the value is one: its name and argument.
+    pub(super) fn function(&self) -> Option<(&'a str, &'a Json)> {
+        function(self.json)
+    }
+
+    /// The text, if it is known: a literal, or a parameter's default.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.known().as_str()
+    }
+
+    /// All texts of a list or of a lone value that are known.
+    pub(super) fn texts(&self) -> Vec<&'a str> {
+        self.items().iter().filter_map(Field::text).collect()
+    }
+
+    /// The number, if it is known; CloudFormation takes texts for numbers.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self.known() {
+            Json::Number(number) => number.as_f64(),
+            Json::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The truth value, if it is known.
+    pub(super) fn truth(&self) -> Option<bool> {
+        match self.known() {
+            Json::Bool(value) => Some(*value),
+            Json::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn known(&self) -> &'a Json {
+        match self.function() {
+            Some(("Ref", Json::String(name))) => &self.document.json["Parameters"][name.as_str()]["Default"],
+            _ => self.json,
+        }
+    }
+
+    /// The text with a placeholder for what is not known yet; nothing if no part of it is known.
+    pub(super) fn rendered(&self) -> Option<String> {
+        match (self.known(), self.function()) {
+            (Json::String(text), _) => Some(text.clone()),
+            (_, Some(("Fn::Sub" | "Fn::Join", _))) => Some(render(self.json)),
+            _ => None,
+        }
+    }
+
+    /// The properties of the resource that the value refers to, in this template or by import in another one.
+    pub(super) fn target(&self) -> Option<Field<'a>> {
+        let (name, argument) = self.function()?;
+        if name == "Fn::ImportValue" {
+            let argument = Field { json: argument, ..self.clone() }.rendered()?;
+            let mut exports = self.templates.iter().flat_map(|document| document.exports(self.templates));
+            return exports.find(|(export, _)| *export == argument).and_then(|(_, value)| value.target());
+        }
+        let id = match (name, argument) {
+            ("Ref", Json::String(id)) => id,
+            ("Fn::GetAtt", Json::Array(parts)) => parts.first()?.as_str()?,
+            ("Fn::GetAtt", Json::String(path)) => path.split('.').next()?,
+            ("Fn::Sub", Json::String(text)) => text.strip_prefix("${")?.strip_suffix('}')?.split('.').next()?,
+            _ => return None,
+        };
+        let (id, resource) = self.document.json["Resources"].as_object()?.get_key_value(id)?;
+        Some(self.document.properties(self.templates, id, resource))
+    }
+}
+
+/// The function, if the value is one.
+pub(super) fn function(json: &Json) -> Option<(&str, &Json)> {
+    let fields = json.as_object().filter(|fields| fields.len() == 1)?;
+    let (name, argument) = fields.iter().next()?;
+    (name == "Ref" || name.starts_with("Fn::")).then_some((name.as_str(), argument))
+}
+
+/// The names between `${` and `}` of a text for `Fn::Sub`, and the text with placeholders for them.
+pub(super) fn substitutions(text: &str) -> (Vec<&str>, String) {
+    let mut names = Vec::new();
+    let mut parts = text.split("${");
+    let mut rendered = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('}') {
+            Some((name, rest)) if !name.starts_with('!') => {
+                names.push(name.trim());
+                rendered.push_str(UNKNOWN);
+                rendered.push_str(rest);
+            }
+            _ => {
+                rendered.push_str("${");
+                rendered.push_str(part.trim_start_matches('!'));
+            }
+        }
+    }
+    (names, rendered)
+}
+
+fn render(json: &Json) -> String {
+    match (json, function(json)) {
+        (_, Some(("Fn::Sub", Json::String(text)))) => substitutions(text).1,
+        (_, Some(("Fn::Sub", Json::Array(parts)))) => {
+            parts.first().and_then(Json::as_str).map_or_else(String::new, |text| substitutions(text).1)
+        }
+        (_, Some(("Fn::Join", Json::Array(parts)))) => {
+            let separator = parts.first().and_then(Json::as_str).unwrap_or_default();
+            let rest = parts.get(1).and_then(Json::as_array).into_iter().flatten();
+            rest.map(render).collect::<Vec<_>>().join(separator)
+        }
+        (_, Some(_)) => UNKNOWN.to_owned(),
+        (Json::String(text), None) => text.clone(),
+        (other, None) => other.to_string(),
+    }
+}
+
+/// Whether a value refers to a logical id anywhere.
+pub(super) fn mentions(json: &Json, id: &str) -> bool {
+    let mut found = Vec::new();
+    references(json, &mut found);
+    found.contains(&id)
+}
+
+/// The logical ids and parameters that a value refers to.
+pub(super) fn references<'a>(json: &'a Json, found: &mut Vec<&'a str>) {
+    match (function(json), json) {
+        (Some(("Ref", Json::String(name))), _) => found.push(name),
+        (Some(("Fn::GetAtt", Json::String(path))), _) => found.extend(path.split('.').next()),
+        (Some(("Fn::GetAtt", Json::Array(parts))), _) => found.extend(parts.first().and_then(Json::as_str)),
+        (Some(("Fn::Sub", Json::String(text))), _) => found.extend(substituted(text)),
+        (Some(("Fn::Sub", Json::Array(parts))), _) => {
+            let own = parts.get(1).and_then(Json::as_object);
+            let text = parts.first().and_then(Json::as_str).unwrap_or_default();
+            found.extend(substituted(text).filter(|name| own.is_none_or(|own| !own.contains_key(*name))));
+            parts.iter().skip(1).for_each(|part| references(part, found));
+        }
+        (_, Json::Object(fields)) => fields.values().for_each(|value| references(value, found)),
+        (_, Json::Array(items)) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+fn substituted(text: &str) -> impl Iterator<Item = &str> {
+    let names = substitutions(text).0.into_iter();
+    names.map(|name| if name.starts_with("AWS::") { name } else { name.split('.').next().unwrap_or(name) })
+}
