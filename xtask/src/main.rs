@@ -62,6 +62,12 @@ enum Command {
     /// Write the generated files, or check them; `synth --help` shows the options.
     #[command(disable_help_flag = true)]
     Synth(Passed),
+    /// Check CloudFormation templates, ours or not, for what only makes sense together.
+    #[command(disable_help_flag = true)]
+    Validate(Passed),
+    /// Show what a month costs, and what other settings would save.
+    #[command(disable_help_flag = true)]
+    Cost(Passed),
     /// Print one value of the environment files, for scripts.
     #[command(disable_help_flag = true)]
     Print(Passed),
@@ -93,8 +99,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::find()?;
     match &cli.command {
-        Command::Synth(passed) => synth::run(&workspace, &passed.arguments),
-        Command::Print(passed) => synth::print(&workspace, &passed.arguments),
+        Command::Synth(passed) => workspace.execute("cloudformation", "synth", &passed.arguments),
+        Command::Validate(passed) => synth::subcommand(&workspace, "validate", &passed.arguments),
+        Command::Cost(passed) => workspace.execute("cloudformation", "cost", &passed.arguments),
+        Command::Print(passed) => synth::subcommand(&workspace, "print", &passed.arguments),
         Command::BuildImage(passed) => build_image::run(&workspace, &passed.arguments),
         Command::Deploy(passed) => deploy::run(&workspace, Verb::Deploy, &passed.arguments),
         Command::Promote(passed) => deploy::run(&workspace, Verb::Promote, &passed.arguments),

@@ -7,16 +7,10 @@ use anyhow::Result;
 
 use crate::workspace::{self, Workspace};
 
-/// `synth [args…]`.
-pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
+/// `print VALUE`, `validate FILE…`: what `synth` does beside.
+pub(crate) fn subcommand(workspace: &Workspace, name: &str, arguments: &[OsString]) -> Result<ExitCode> {
     let synth = workspace.build("cloudformation", "synth")?;
-    workspace::become_command(workspace.command(&synth).args(arguments))
-}
-
-/// `print VALUE`.
-pub(crate) fn print(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
-    let synth = workspace.build("cloudformation", "synth")?;
-    workspace::become_command(workspace.command(&synth).arg("print").args(arguments))
+    workspace::become_command(workspace.command(&synth).arg(name).args(arguments))
 }
 
 /// One value of the environment files.

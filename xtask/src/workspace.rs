@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -132,6 +133,12 @@ impl Workspace {
             "cargo's message is above; `cargo build -p PACKAGE` repeats it",
         )
         .into())
+    }
+
+    /// Becomes a binary of the workspace, built when needed.
+    pub(crate) fn execute(&self, package: &str, binary: &str, arguments: &[OsString]) -> Result<ExitCode> {
+        let executable = self.build(package, binary)?;
+        become_command(self.command(&executable).args(arguments))
     }
 
     /// A command that runs a built binary at the checkout's root.

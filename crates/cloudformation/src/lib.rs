@@ -6,6 +6,8 @@
 
 pub mod budget;
 pub mod checks;
+pub mod cost;
+mod cron;
 mod delivery;
 mod files;
 mod names;

@@ -36,6 +36,13 @@ pub enum StackKind {
     Delivery,
 }
 
+impl StackKind {
+    /// Whether all environments share the stack.
+    pub const fn is_shared(self) -> bool {
+        matches!(self, StackKind::Registry | StackKind::Delivery)
+    }
+}
+
 /// A parameter of a stack's template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackParameter {

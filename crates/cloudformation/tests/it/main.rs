@@ -1,6 +1,9 @@
 //! Tests of the generated templates and files, and of the `synth` command.
 
 mod command;
+mod cost;
+mod defects;
+mod mutations;
 mod properties;
 mod references;
 mod snapshots;

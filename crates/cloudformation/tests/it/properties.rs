@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cloudformation::checks::{Document, Scope, check};
 use cloudformation::{StackKind, TEMPLATE_LIMIT, files, templates};
 use environment::{Architecture, ConversationStore, Engine, Environment};
 use proptest::prelude::*;
@@ -24,6 +25,10 @@ proptest! {
             prop_assert_eq!(stack.body(), again.body());
             prop_assert!(stack.body().len() < TEMPLATE_LIMIT, "{} has {} bytes", stack.name, stack.body().len());
         }
+        let documents: Vec<_> =
+            stacks.iter().map(|stack| Document::new(stack.name.as_str(), stack.template.clone())).collect();
+        let findings = check(&documents, Scope::Part);
+        prop_assert!(findings.is_empty(), "{}", findings[0]);
         task_definition::check(&stacks, &files(&project, &[environment]).unwrap());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cloudformation::checks::Document;
+use cloudformation::templates;
 use environment::{Canary, Capacity, Endpoint, Environment, EnvironmentName, Linear, Nat, Project, Span, Strategy};
 use proptest::prelude::{Just, Strategy as _, any, prop_oneof};
 
@@ -15,6 +17,21 @@ pub(crate) fn project() -> Project {
 
 pub(crate) fn committed() -> Vec<Environment> {
     EnvironmentName::ALL.map(|name| Environment::load(&root().join("environments"), name).unwrap()).into()
+}
+
+fn https(environment: &mut Environment) {
+    let arn = "arn:aws:acm:ap-northeast-1:123456789012:certificate/12345678-1234-1234-1234-123456789012";
+    environment.location.account = Some("123456789012".to_owned());
+    environment.edge.certificate = Some(arn.to_owned());
+    environment.edge.domain = Some("chat.example.com".to_owned());
+    environment.edge.port = 443;
+}
+
+/// Secrets, parameters and alarms.
+fn everything(environment: &mut Environment) {
+    environment.secrets.insert("API_KEY".to_owned(), "smartassist/api-key".to_owned());
+    environment.parameters.insert("GREETING".to_owned(), "/smartassist/greeting".to_owned());
+    environment.deployment.alarms = vec!["errors".to_owned()];
 }
 
 /// Any supported environment.
@@ -48,21 +65,37 @@ pub(crate) fn any_environment() -> impl proptest::strategy::Strategy<Value = Env
             environment.deployment.bake = Span::minutes(bake);
             environment.protection.termination = protected;
             if https {
-                let arn = "arn:aws:acm:ap-northeast-1:123456789012:certificate/12345678-1234-1234-1234-123456789012";
-                environment.location.account = Some("123456789012".to_owned());
-                environment.edge.certificate = Some(arn.to_owned());
-                environment.edge.domain = Some("chat.example.com".to_owned());
-                environment.edge.port = 443;
+                self::https(&mut environment);
             }
             if spot {
                 environment.task.capacity = Capacity::Spot;
             }
             if references {
-                environment.secrets.insert("API_KEY".to_owned(), "smartassist/api-key".to_owned());
-                environment.parameters.insert("GREETING".to_owned(), "/smartassist/greeting".to_owned());
-                environment.deployment.alarms = vec!["errors".to_owned()];
+                self::everything(&mut environment);
             }
             environment
         },
     )
+}
+
+/// Whole systems of staging and production, that together use every supported feature.
+pub(crate) fn systems() -> Vec<Vec<Document>> {
+    let plain = committed();
+    let mut secure = committed();
+    for environment in &mut secure {
+        https(environment);
+        everything(environment);
+    }
+    [secure, plain].iter().map(|environments| documents(&project(), environments)).collect()
+}
+
+/// The stacks of a system, each once.
+pub(crate) fn documents(project: &Project, environments: &[Environment]) -> Vec<Document> {
+    let mut documents: Vec<Document> = Vec::new();
+    for stack in environments.iter().flat_map(|environment| templates(project, environment).unwrap()) {
+        if documents.iter().all(|other| other.name() != stack.name) {
+            documents.push(Document::new(stack.name, stack.template));
+        }
+    }
+    documents
 }

@@ -125,11 +125,31 @@ pub struct CostSettings {
     pub log_gigabytes: u32,
     /// Images kept in the repository, GB.
     pub image_gigabytes: u32,
+    /// Minutes that CodeBuild works for a deployment: build and tests.
+    pub build_minutes: u32,
+    /// Requests of a conversation.
+    pub requests_per_conversation: u32,
+    /// Size of a request and its answer together, KB.
+    pub kilobytes_per_request: u32,
+    /// Data that tasks exchange with AWS services and the internet a month, GB.
+    pub nat_gigabytes: u32,
+    /// Metrics that Container Insights makes of the cluster, its service and its tasks.
+    pub insights_metrics: u32,
 }
 
 impl Default for CostSettings {
     fn default() -> Self {
-        CostSettings { conversations: 1_000_000, deployments_per_day: 1, log_gigabytes: 5, image_gigabytes: 10 }
+        CostSettings {
+            conversations: 1_000_000,
+            deployments_per_day: 1,
+            log_gigabytes: 5,
+            image_gigabytes: 10,
+            build_minutes: 6,
+            requests_per_conversation: 5,
+            kilobytes_per_request: 8,
+            nat_gigabytes: 10,
+            insights_metrics: 25,
+        }
     }
 }
 

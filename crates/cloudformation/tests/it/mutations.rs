@@ -1,0 +1,117 @@
+//! Seeded defects: each is put into the generated stacks, and the rule that it breaks must say so.
+//!
+//! Defects that only foreign validators find are in `.ci/mutations.py`.
+
+use cloudformation::checks::{Document, Scope, check, rules};
+use serde_json::{Value as Json, json};
+
+use crate::defects::{Change, DEFECTS, Defect};
+use crate::variants;
+
+/// What is generated, and a template that is not ours.
+fn systems() -> Vec<Vec<Document>> {
+    let mut systems = variants::systems();
+    systems.push(vec![Document::parse("foreign.yaml", include_str!("foreign.yaml")).unwrap()]);
+    systems
+}
+
+/// Puts a defect into the first resource of its type that has a place for it.
+fn seed(documents: &[Document], defect: &Defect) -> Option<Vec<Document>> {
+    let mut changed: Vec<(String, Json)> =
+        documents.iter().map(|document| (document.name().to_owned(), document.json().clone())).collect();
+    let (kind, index) = match defect.kind.split_once('#') {
+        Some((kind, index)) => (kind, index.parse().unwrap()),
+        None => (defect.kind, 0),
+    };
+    let resources =
+        changed.iter_mut().flat_map(|(_, template)| template["Resources"].as_object_mut().unwrap().values_mut());
+    let place = resources.filter(|resource| resource["Type"] == kind && has(resource, defect)).nth(index)?;
+    match defect.change {
+        Change::Set(path, value) => *at(place, path) = serde_json::from_str(value).unwrap(),
+        Change::Add(path, value) => match at(place, path) {
+            Json::Array(items) => items.push(serde_json::from_str(value).unwrap()),
+            other => *other = json!([serde_json::from_str::<Json>(value).unwrap()]),
+        },
+        Change::Remove(path) => {
+            let (parent, key) = match path.rsplit_once('/') {
+                Some((parent, key)) => (at(place, parent), key),
+                None => (place, path),
+            };
+            match parent {
+                Json::Object(fields) => drop(fields.shift_remove(key).unwrap()),
+                Json::Array(items) => drop(items.remove(key.parse().unwrap())),
+                other => panic!("{other} has no {key}"),
+            }
+        }
+        Change::Replace(path, from, to) => {
+            let text = at(place, path);
+            let after = text.to_string().replacen(from, to, 1);
+            *text = serde_json::from_str(&after).unwrap();
+        }
+    }
+    Some(changed.into_iter().map(|(name, template)| Document::new(name, template)).collect())
+}
+
+/// Whether a resource has what the defect changes: for a new field, its parent.
+fn has(resource: &Json, defect: &Defect) -> bool {
+    match defect.change {
+        Change::Set(path, _) | Change::Add(path, _) => {
+            path.rsplit_once('/').is_none_or(|(parent, _)| resource.pointer(&format!("/{parent}")).is_some())
+        }
+        Change::Remove(path) => resource.pointer(&format!("/{path}")).is_some(),
+        Change::Replace(path, from, _) => {
+            resource.pointer(&format!("/{path}")).is_some_and(|value| value.to_string().contains(from))
+        }
+    }
+}
+
+fn at<'a>(resource: &'a mut Json, path: &str) -> &'a mut Json {
+    path.split('/').fold(resource, |json, key| match json {
+        Json::Array(items) => &mut items[key.parse::<usize>().unwrap()],
+        other => &mut other[key],
+    })
+}
+
+#[test]
+fn what_works_has_no_finding() {
+    for documents in systems() {
+        let findings = check(&documents, Scope::Whole);
+        assert!(findings.is_empty(), "{}", findings[0]);
+    }
+}
+
+#[test]
+fn every_seeded_defect_is_found_by_its_rule() {
+    let systems = systems();
+    let mut missed = Vec::new();
+    for defect in DEFECTS {
+        let Some(seeded) = systems.iter().find_map(|documents| seed(documents, defect)) else {
+            missed.push(format!("{}: nothing generated has a place for it", defect.name));
+            continue;
+        };
+        let findings = check(&seeded, Scope::Whole);
+        if !findings.iter().any(|finding| finding.rule == defect.rule) {
+            let others: Vec<_> = findings.iter().map(|finding| finding.rule).collect();
+            missed.push(format!("{}: {} did not find it; found by {others:?}", defect.name, defect.rule));
+        }
+    }
+    assert!(missed.is_empty(), "{} of {} missed:\n{}", missed.len(), DEFECTS.len(), missed.join("\n"));
+}
+
+#[test]
+fn every_rule_is_proved_by_a_defect() {
+    let unproved: Vec<_> =
+        rules().map(|rule| rule.name).filter(|name| DEFECTS.iter().all(|defect| defect.rule != *name)).collect();
+    assert!(unproved.is_empty(), "no defect proves {unproved:?}");
+}
+
+#[test]
+fn a_finding_names_stack_resource_field_and_the_way_out() {
+    let defect = DEFECTS.iter().find(|defect| defect.rule == "container-port").unwrap();
+    let seeded = systems().iter().find_map(|documents| seed(documents, defect)).unwrap();
+    let findings = check(&seeded, Scope::Whole);
+    let finding = findings.iter().find(|finding| finding.rule == "container-port").unwrap();
+    assert!(finding.stack.contains("-service-"), "{finding}");
+    assert_eq!((finding.resource.as_str(), finding.field.as_str()), ("Service", "LoadBalancers[0].ContainerPort"));
+    assert!(finding.to_string().contains("hint: "), "{finding}");
+}
