@@ -22,22 +22,26 @@ type Change = fn(&mut Environment);
 pub fn savings(project: &Project, environment: &Environment, prices: &Prices) -> Result<Vec<Saving>, Unsupported> {
     let choices: [(&str, &str, Change); 7] = [
         ("task.capacity: spot", "tasks may be taken back with two minutes' notice", |of| {
-            of.task.capacity = Capacity::Spot
+            of.task.capacity = Capacity::Spot;
         }),
         ("task.architecture: arm64", "the image is built for Graviton", |of| {
-            of.task.architecture = Architecture::Arm64
+            of.task.architecture = Architecture::Arm64;
         }),
         (
             "autoscaling.schedules: one task at night and on weekends",
             "the first requests of a morning wait for scaling",
             quiet,
         ),
-        ("network.nat: single", "one zone's failure cuts off all tasks", |of| of.network.nat = Nat::Single),
+        ("network.nat: single", "one zone's failure cuts off all tasks", |of| {
+            of.network.nat = Nat::Single;
+        }),
         ("network.nat: none, with endpoints", "tasks reach AWS services only", without_nat),
         ("network.nat: per-zone", "nothing: it costs more, and survives the loss of a zone", |of| {
-            of.network.nat = Nat::PerZone
+            of.network.nat = Nat::PerZone;
         }),
-        ("network.zones: 2", "less room for the loss of a zone", |of| of.network.zones = 2),
+        ("network.zones: 2", "less room for the loss of a zone", |of| {
+            of.network.zones = 2;
+        }),
     ];
     let now = of_environment(project, environment, prices, Scenario::Base)?.total();
     let mut found = Vec::new();

@@ -178,8 +178,8 @@ fn average_tasks(environment: &Environment, scenario: Scenario) -> f64 {
     const WEEK: u32 = 7 * 24 * 60;
     for minute in 0..2 * WEEK {
         let (day, hour) = (minute / (24 * 60) % 7, minute / 60 % 24);
-        let due = schedules.iter().filter(|(cron, _)| cron.is_due(day, hour, minute % 60));
-        if let Some((_, min)) = due.last() {
+        let mut later_first = schedules.iter().rev();
+        if let Some((_, min)) = later_first.find(|(cron, _)| cron.is_due(day, hour, minute % 60)) {
             tasks = *min;
         }
         if minute >= WEEK {
