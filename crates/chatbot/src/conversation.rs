@@ -15,6 +15,7 @@ use std::fmt;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoStore;
@@ -90,7 +91,7 @@ pub struct Conversation {
 }
 
 /// Who answers in a conversation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// The bot.

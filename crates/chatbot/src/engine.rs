@@ -5,6 +5,7 @@
 //! person is handed over.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::knowledge::{Entry, Knowledge, Wording};
 use crate::lexicon::Lexicon;
@@ -20,7 +21,7 @@ const FOLLOW_UP_CJK: usize = 10;
 const FOLLOW_UP_WORDS: usize = 4;
 
 /// When an entry is an answer and when only a suggestion.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Thresholds {
     /// From this coverage on, the best hit is the answer.
@@ -70,7 +71,7 @@ pub struct Reply {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// An entry answers it.
@@ -96,7 +97,7 @@ impl Outcome {
 }
 
 /// A knowledge entry that a reply rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Citation {
     /// The entry's id.
     pub id: String,

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use check::{LARGEST_FILE, MOST_ENTRIES};
 pub use diff::{Change, Diff};
@@ -30,7 +31,7 @@ pub const DEFAULT: &str = include_str!("../knowledge/smartbot.yaml");
 const SCHEMA: u32 = 1;
 
 /// Everything that one tenant's bot knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Knowledge {
     /// Version of the format; 1.
@@ -48,7 +49,7 @@ pub struct Knowledge {
 }
 
 /// The sentences around the answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Replies {
     /// Introduces the suggestions when the question is only half understood.
@@ -58,7 +59,7 @@ pub struct Replies {
 }
 
 /// One question with its answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Stable name, used in citations.
@@ -78,7 +79,7 @@ pub struct Entry {
 }
 
 /// An entry in one language.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wording {
     /// The question as it is shown.

@@ -34,6 +34,7 @@ pub mod logging;
 pub mod metrics;
 pub mod model;
 pub mod observe;
+pub mod openapi;
 pub mod outbound;
 pub mod privacy;
 pub mod problem;

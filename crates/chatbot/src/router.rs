@@ -13,6 +13,7 @@ use crate::access::{Needs, guard};
 use crate::app::App;
 use crate::cors::preflight;
 use crate::observe::observe;
+use crate::openapi;
 use crate::problem::Problem;
 use crate::routes::{
     chat, conversations, handoff, insights, keys, knowledge, operations, tenants, widget, widget_assets,
@@ -85,6 +86,7 @@ fn table(app: &Arc<App>) -> Table {
         .get("/ready", Public, operations::ready)
         .get("/metrics", Public, operations::metrics)
         .get("/version", Public, operations::version)
+        .get("/openapi.json", Public, openapi::document)
 }
 
 /// Collects routes, each behind its guard.

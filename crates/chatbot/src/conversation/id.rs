@@ -2,12 +2,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::random;
 
 /// A customer of ours: 1 to 64 characters of `a-z`, `0-9`, `-` and `_`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String)]
 pub struct TenantId(String);
 
 impl TenantId {
@@ -30,7 +32,8 @@ impl fmt::Display for TenantId {
 }
 
 /// A conversation's name: `cv_` and 128 random bits, so that nobody can guess it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[schema(value_type = String)]
 pub struct ConversationId(String);
 
 impl ConversationId {

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Entry, Knowledge, Wording};
 use crate::text::Language;
 
 /// What changes from one version of a knowledge to another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Diff {
     /// Ids of entries that are new.
     pub added: Vec<String>,
@@ -21,7 +22,7 @@ pub struct Diff {
 }
 
 /// An entry that changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Change {
     /// The entry's id.
     pub id: String,

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -28,7 +29,7 @@ pub const MESSAGE_LIMIT: usize = 4_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked. Unknown fields are ignored: old and new versions serve side by side in a deploy.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct ChatRequest {
     /// What the person wrote; at most 4,000 characters.
     message: String,
@@ -41,7 +42,7 @@ pub struct ChatRequest {
 }
 
 /// A reply in one document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ChatReply<'a> {
     schema: u32,
     conversation_id: &'a ConversationId,
@@ -53,7 +54,7 @@ pub struct ChatReply<'a> {
 }
 
 /// Where a reply comes from.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ProvenanceView<'a> {
     language: Language,
     outcome: Outcome,
@@ -67,6 +68,19 @@ pub struct ProvenanceView<'a> {
 }
 
 /// Answers a message.
+#[utoipa::path(
+    post,
+    path = "/v1/chat",
+    tag = "chat",
+    request_body = ChatRequest,
+    responses(
+        (
+            status = 200,
+            description = "The reply, as a document or as server-sent events: start, delta, citations, done or error.",
+            content((ChatReply<'_> = "application/json"), (String = "text/event-stream")),
+        ),
+    ),
+)]
 pub async fn chat(
     State(app): State<Arc<App>>,
     caller: Caller,

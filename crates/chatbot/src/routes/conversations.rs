@@ -6,6 +6,7 @@ use axum::extract::{Extension, Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -33,7 +34,7 @@ const FINDABLE: usize = 200;
 const LONGEST_COMMENT: usize = 1_000;
 
 /// A conversation and its last messages.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ConversationView {
     schema: u32,
     id: ConversationId,
@@ -46,7 +47,7 @@ pub struct ConversationView {
 }
 
 /// A message as callers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MessageView {
     id: String,
     seq: u64,
@@ -87,6 +88,12 @@ pub struct PageQuery {
 }
 
 /// A conversation with its last messages.
+#[utoipa::path(
+    get,
+    path = "/v1/conversations/{id}",
+    tag = "conversations",
+    responses((status = 200, description = "The conversation.", body = ConversationView)),
+)]
 pub async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
     let conversation = app.conversation(&caller, &key, LARGEST_PAGE).await?;
@@ -95,6 +102,16 @@ pub async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<St
 }
 
 /// The messages of a conversation, page by page, oldest first.
+#[utoipa::path(
+    get,
+    path = "/v1/conversations/{id}/messages",
+    tag = "conversations",
+    params(
+        ("cursor" = Option<u64>, Query, description = "`next_cursor` of the page before."),
+        ("limit" = Option<usize>, Query, description = "1 to 200; 50 without it."),
+    ),
+    responses((status = 200, description = "A page of messages.", body = ConversationView)),
+)]
 pub async fn messages(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -120,6 +137,12 @@ pub async fn messages(
 }
 
 /// Forgets a conversation.
+#[utoipa::path(
+    delete,
+    path = "/v1/conversations/{id}",
+    tag = "conversations",
+    responses((status = 204, description = "It is forgotten.")),
+)]
 pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
     app.conversation(&caller, &key, 1).await?;
@@ -128,6 +151,16 @@ pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<
 }
 
 /// Goes on with a reply's stream after `Last-Event-ID`, or replays it.
+#[utoipa::path(
+    get,
+    path = "/v1/conversations/{id}/messages/{message_id}/events",
+    tag = "conversations",
+    params(("last-event-id" = Option<u64>, Header, description = "The last event that arrived.")),
+    responses(
+        (status = 200, description = "The rest of the reply.", content_type = "text/event-stream", body = String),
+        (status = 204, description = "There is nothing more."),
+    ),
+)]
 pub async fn events(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -161,6 +194,12 @@ pub(super) fn feed(app: &App, key: &ConversationKey, seq: u64, message: Message)
 }
 
 /// Stops a reply that is being generated; what is written of it is kept.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{id}/messages/{message_id}/cancel",
+    tag = "conversations",
+    responses((status = 202, description = "It is being stopped.")),
+)]
 pub async fn cancel(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -182,7 +221,7 @@ pub async fn cancel(
 }
 
 /// What somebody thinks of a reply.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct FeedbackRequest {
     /// `up` or `down`.
     rating: Rating,
@@ -192,6 +231,13 @@ pub struct FeedbackRequest {
 }
 
 /// Rates a reply; a later rating replaces an earlier one.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{id}/messages/{message_id}/feedback",
+    tag = "conversations",
+    request_body = FeedbackRequest,
+    responses((status = 204, description = "It is kept.")),
+)]
 pub async fn feedback(
     State(app): State<Arc<App>>,
     caller: Caller,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -21,7 +22,7 @@ use super::chat::{conversation_id, text};
 const LONGEST_REASON: usize = 500;
 
 /// Why a person is needed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct HandoffRequest {
     /// In the asker's words; at most 500 characters.
     #[serde(default)]
@@ -29,12 +30,19 @@ pub struct HandoffRequest {
 }
 
 /// Who answers now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct StateReply {
     state: Answering,
 }
 
 /// Asks for a person.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{id}/handoff",
+    tag = "handoff",
+    request_body = HandoffRequest,
+    responses((status = 200, description = "Who answers now.", body = StateReply)),
+)]
 pub async fn request(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -52,14 +60,14 @@ pub async fn request(
 }
 
 /// What an agent says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct AgentReply {
     /// At most 4,000 characters.
     text: String,
 }
 
 /// A message that was kept.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KeptReply {
     message_id: String,
     seq: u64,
@@ -67,6 +75,13 @@ pub struct KeptReply {
 }
 
 /// Answers as a person. Whoever answers has taken over.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{id}/replies",
+    tag = "handoff",
+    request_body = AgentReply,
+    responses((status = 200, description = "The message is kept.", body = KeptReply)),
+)]
 pub async fn reply(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -87,13 +102,20 @@ pub async fn reply(
 }
 
 /// Who should answer.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct StateRequest {
     /// `human`, `bot` or `closed`.
     state: Answering,
 }
 
 /// Takes a conversation over, gives it back or closes it.
+#[utoipa::path(
+    post,
+    path = "/v1/conversations/{id}/state",
+    tag = "handoff",
+    request_body = StateRequest,
+    responses((status = 200, description = "Who answers now.", body = StateReply)),
+)]
 pub async fn state(
     State(app): State<Arc<App>>,
     caller: Caller,

@@ -7,6 +7,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -32,7 +33,7 @@ pub struct InsightsQuery {
 }
 
 /// What was used, and what may be.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UsageReply {
     tenant: TenantId,
     month: String,
@@ -45,7 +46,7 @@ pub struct UsageReply {
 }
 
 /// A month day by day.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AnalyticsReply {
     month: String,
     total: Counters,
@@ -56,14 +57,14 @@ pub struct AnalyticsReply {
 }
 
 /// Questions that had no answer, the most frequent first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UnansweredReply {
     month: String,
     questions: Vec<QuestionView>,
 }
 
 /// A question that had no answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct QuestionView {
     /// Its text, personal data masked.
     question: String,
@@ -77,6 +78,13 @@ pub struct QuestionView {
 type Asked = Result<Query<InsightsQuery>, QueryRejection>;
 
 /// What was used in a month.
+#[utoipa::path(
+    get,
+    path = "/v1/usage",
+    tag = "insights",
+    params(("month" = Option<String>, Query, description = "As in 2026-11, UTC; this month without it.")),
+    responses((status = 200, description = "What was used.", body = UsageReply)),
+)]
 pub async fn usage(State(app): State<Arc<App>>, caller: Caller, asked: Asked) -> Result<Response, Problem> {
     let (month, book, _) = read(&app, &caller, asked).await?;
     let (used, limits) = (book.total(), caller.tenant.settings.limits);
@@ -92,6 +100,13 @@ pub async fn usage(State(app): State<Arc<App>>, caller: Caller, asked: Asked) ->
 }
 
 /// A month's counts, day by day.
+#[utoipa::path(
+    get,
+    path = "/v1/analytics",
+    tag = "insights",
+    params(("month" = Option<String>, Query, description = "As in 2026-11, UTC; this month without it.")),
+    responses((status = 200, description = "The month, day by day.", body = AnalyticsReply)),
+)]
 pub async fn analytics(State(app): State<Arc<App>>, caller: Caller, asked: Asked) -> Result<Response, Problem> {
     let (month, book, _) = read(&app, &caller, asked).await?;
     let total = book.total();
@@ -102,6 +117,16 @@ pub async fn analytics(State(app): State<Arc<App>>, caller: Caller, asked: Asked
 }
 
 /// What the knowledge should answer and does not.
+#[utoipa::path(
+    get,
+    path = "/v1/analytics/unanswered",
+    tag = "insights",
+    params(
+        ("month" = Option<String>, Query, description = "As in 2026-11, UTC; this month without it."),
+        ("limit" = Option<usize>, Query, description = "1 to 500; 50 without it."),
+    ),
+    responses((status = 200, description = "Questions without an answer.", body = UnansweredReply)),
+)]
 pub async fn unanswered(State(app): State<Arc<App>>, caller: Caller, asked: Asked) -> Result<Response, Problem> {
     let (month, book, limit) = read(&app, &caller, asked).await?;
     let mut questions: Vec<QuestionView> = book

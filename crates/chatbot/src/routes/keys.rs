@@ -6,6 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -25,7 +26,7 @@ const GRACE: u64 = 24 * 3600;
 const MOST_KEYS: usize = 100;
 
 /// A key, without its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KeyView {
     id: String,
     name: String,
@@ -46,13 +47,13 @@ impl From<&Key> for KeyView {
 }
 
 /// A tenant's keys.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KeysReply {
     keys: Vec<KeyView>,
 }
 
 /// A key that was just made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct NewKeyReply {
     #[serde(flatten)]
     key: KeyView,
@@ -61,7 +62,7 @@ pub struct NewKeyReply {
 }
 
 /// What key is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRequest {
     /// What its owner calls it.
@@ -77,7 +78,7 @@ pub struct KeyRequest {
 }
 
 /// How a key is rotated.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotateRequest {
     /// For how long the old secret stays good beside the new one; a day without it.
@@ -86,11 +87,24 @@ pub struct RotateRequest {
 }
 
 /// The tenant's keys.
+#[utoipa::path(
+    get,
+    path = "/v1/keys",
+    tag = "keys",
+    responses((status = 200, description = "The keys, without their secrets.", body = KeysReply)),
+)]
 pub async fn list(caller: Caller) -> Response {
     body::answer(&KeysReply { keys: caller.tenant.settings.keys.iter().map(KeyView::from).collect() })
 }
 
 /// Makes a key. Nobody can give away more than they have.
+#[utoipa::path(
+    post,
+    path = "/v1/keys",
+    tag = "keys",
+    request_body = KeyRequest,
+    responses((status = 201, description = "The key; its secret is shown this once.", body = NewKeyReply)),
+)]
 pub async fn create(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Result<Response, Problem> {
     let asked: KeyRequest = body::json(request).await?;
     if !asked.scopes.is_subset(&caller.scopes) {
@@ -105,6 +119,13 @@ pub async fn create(State(app): State<Arc<App>>, caller: Caller, request: Reques
 }
 
 /// Makes a key for any tenant: its first one.
+#[utoipa::path(
+    post,
+    path = "/v1/tenants/{tenant_id}/keys",
+    tag = "tenants",
+    request_body = KeyRequest,
+    responses((status = 201, description = "The key; its secret is shown this once.", body = NewKeyReply)),
+)]
 pub async fn create_for(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -114,6 +135,13 @@ pub async fn create_for(
 }
 
 /// Makes a key in another's place, which stays good for a while.
+#[utoipa::path(
+    post,
+    path = "/v1/keys/{key_id}/rotate",
+    tag = "keys",
+    request_body = RotateRequest,
+    responses((status = 201, description = "The new key; its secret is shown this once.", body = NewKeyReply)),
+)]
 pub async fn rotate(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -140,6 +168,12 @@ pub async fn rotate(
 }
 
 /// Revokes a key at once, with the widget sessions it opened.
+#[utoipa::path(
+    delete,
+    path = "/v1/keys/{key_id}",
+    tag = "keys",
+    responses((status = 204, description = "It is revoked.")),
+)]
 pub async fn revoke(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     change(app, caller.tenant.id().clone(), move |settings| {
         key(settings, &id)?;

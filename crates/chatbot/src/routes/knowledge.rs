@@ -8,6 +8,7 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::ToSchema;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -25,7 +26,7 @@ const MOST_FOUND: usize = 20;
 const MOST_MISTAKES: usize = 100;
 
 /// A tenant's knowledge.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct KnowledgeView<'a> {
     /// The version in use; 0 is the file that came with the tenant.
     version: u64,
@@ -33,6 +34,12 @@ pub struct KnowledgeView<'a> {
 }
 
 /// The knowledge in use.
+#[utoipa::path(
+    get,
+    path = "/v1/knowledge",
+    tag = "knowledge",
+    responses((status = 200, description = "The knowledge in use.", body = KnowledgeView<'_>)),
+)]
 pub async fn show(caller: Caller) -> Response {
     let tenant = &caller.tenant;
     let (version, knowledge) = (tenant.settings.knowledge_version, tenant.engine.knowledge());
@@ -50,7 +57,7 @@ pub struct PutQuery {
 }
 
 /// What putting a knowledge changes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PutReply {
     /// The version in use after it.
     version: u64,
@@ -61,6 +68,24 @@ pub struct PutReply {
 
 /// Replaces the knowledge: YAML, JSON, CSV or Markdown, by its `Content-Type`. With `If-Match` only when the version in
 /// use is that one.
+#[utoipa::path(
+    put,
+    path = "/v1/knowledge",
+    tag = "knowledge",
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Only tell what would change."),
+        ("if-match" = Option<String>, Header, description = "The version that must be in use."),
+    ),
+    request_body(
+        content(
+            (Knowledge = "application/json"),
+            (String = "application/yaml"),
+            (String = "text/csv"),
+            (String = "text/markdown"),
+        ),
+    ),
+    responses((status = 200, description = "What changed.", body = PutReply)),
+)]
 pub async fn put(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -99,7 +124,7 @@ pub async fn put(
 }
 
 /// The versions kept.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VersionsReply {
     /// The version in use.
     current: u64,
@@ -108,6 +133,12 @@ pub struct VersionsReply {
 }
 
 /// Every version that can be put back.
+#[utoipa::path(
+    get,
+    path = "/v1/knowledge/versions",
+    tag = "knowledge",
+    responses((status = 200, description = "The versions kept.", body = VersionsReply)),
+)]
 pub async fn versions(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
     let tenant = Arc::clone(&caller.tenant);
     let current = tenant.settings.knowledge_version;
@@ -116,6 +147,12 @@ pub async fn versions(State(app): State<Arc<App>>, caller: Caller) -> Result<Res
 }
 
 /// One version's content.
+#[utoipa::path(
+    get,
+    path = "/v1/knowledge/versions/{version}",
+    tag = "knowledge",
+    responses((status = 200, description = "That version.", body = KnowledgeView<'_>)),
+)]
 pub async fn version(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -128,6 +165,12 @@ pub async fn version(
 }
 
 /// Puts a version back into use.
+#[utoipa::path(
+    post,
+    path = "/v1/knowledge/versions/{version}/activate",
+    tag = "knowledge",
+    responses((status = 200, description = "It is in use.")),
+)]
 pub async fn activate(
     State(app): State<Arc<App>>,
     caller: Caller,
@@ -145,7 +188,7 @@ pub async fn activate(
 }
 
 /// What is looked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct SearchRequest {
     /// A question, as a person would ask it.
     query: String,
@@ -155,7 +198,7 @@ pub struct SearchRequest {
 }
 
 /// An entry that was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct FoundEntry {
     #[serde(flatten)]
     citation: Citation,
@@ -163,12 +206,19 @@ pub struct FoundEntry {
 }
 
 /// What was found, best first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SearchReply {
     results: Vec<FoundEntry>,
 }
 
 /// Finds entries as the bot would, without a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/knowledge/search",
+    tag = "knowledge",
+    request_body = SearchRequest,
+    responses((status = 200, description = "The entries found.", body = SearchReply)),
+)]
 pub async fn search(caller: Caller, request: Request) -> Result<Response, Problem> {
     let asked: SearchRequest = body::json(request).await?;
     let limit = asked.limit.unwrap_or(5);

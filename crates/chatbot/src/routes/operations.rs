@@ -13,11 +13,23 @@ use crate::drain::Phase;
 use crate::problem::Problem;
 
 /// `GET /health`: the process works. Stays 200 while draining, so that nobody kills it then.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "operations",
+    responses((status = 200, description = "The process works.")),
+)]
 pub async fn health() -> Response {
     body::answer(&json!({"status": "ok"}))
 }
 
 /// `GET /ready`: new requests are welcome.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "operations",
+    responses((status = 200, description = "New requests are welcome.")),
+)]
 pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if app.drain.phase() > Phase::Serving {
         return Err(Problem::draining("This process finishes its open replies and stops."));
@@ -44,6 +56,12 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
 }
 
 /// `GET /metrics`: Prometheus text.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses((status = 200, description = "Prometheus text.", content_type = "text/plain", body = String)),
+)]
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let ready = app.drain.phase() == Phase::Serving;
     let page =
@@ -52,6 +70,12 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /version`: what is running.
+#[utoipa::path(
+    get,
+    path = "/version",
+    tag = "operations",
+    responses((status = 200, description = "What is running.")),
+)]
 pub async fn version(State(app): State<Arc<App>>) -> Response {
     let release = &app.release;
     body::answer(&json!({

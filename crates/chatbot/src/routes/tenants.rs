@@ -6,6 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body;
@@ -18,7 +19,7 @@ use super::keys::KeyView;
 use super::knowledge::blocking;
 
 /// A tenant, without its secrets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TenantView {
     id: TenantId,
     name: String,
@@ -41,13 +42,13 @@ pub struct TenantView {
 }
 
 /// Every tenant.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TenantsReply {
     tenants: Vec<TenantView>,
 }
 
 /// What can be set for a tenant. What is left out gets the service's default.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantRequest {
     /// What people call it.
@@ -108,17 +109,39 @@ impl TenantRequest {
 }
 
 /// Every tenant.
+#[utoipa::path(
+    get,
+    path = "/v1/tenants",
+    tag = "tenants",
+    responses((status = 200, description = "Every tenant.", body = TenantsReply)),
+)]
 pub async fn list(State(app): State<Arc<App>>) -> Response {
     let tenants = app.tenants.all();
     body::answer(&TenantsReply { tenants: tenants.iter().map(|tenant| TenantView::new(tenant, None)).collect() })
 }
 
 /// One tenant.
+#[utoipa::path(
+    get,
+    path = "/v1/tenants/{tenant_id}",
+    tag = "tenants",
+    responses((status = 200, description = "The tenant.", body = TenantView)),
+)]
 pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
     view(&app, &tenant_id(&id)?, None)
 }
 
 /// Adds a tenant, or sets everything of one but its keys and knowledge.
+#[utoipa::path(
+    put,
+    path = "/v1/tenants/{tenant_id}",
+    tag = "tenants",
+    request_body = TenantRequest,
+    responses(
+        (status = 200, description = "It was changed.", body = TenantView),
+        (status = 201, description = "It was added.", body = TenantView),
+    ),
+)]
 pub async fn put(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
     let id: TenantId = id.parse().map_err(|error| Problem::invalid("invalid_tenant_id", format!("{error}.")))?;
     let asked: TenantRequest = body::json(request).await?;
@@ -139,6 +162,12 @@ pub async fn put(State(app): State<Arc<App>>, Path(id): Path<String>, request: R
 }
 
 /// Removes a tenant with its keys: from then on nobody is served for it. Conversations stay until they expire.
+#[utoipa::path(
+    delete,
+    path = "/v1/tenants/{tenant_id}",
+    tag = "tenants",
+    responses((status = 204, description = "It is gone.")),
+)]
 pub async fn delete(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
     let id = tenant_id(&id)?;
     blocking(move || {

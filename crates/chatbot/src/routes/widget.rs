@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body;
@@ -13,7 +14,7 @@ use crate::session;
 use crate::text::Language;
 
 /// What a widget sends.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct SessionRequest {
     /// The publishable key.
     key: String,
@@ -23,7 +24,7 @@ pub struct SessionRequest {
 }
 
 /// What a widget gets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SessionReply<'a> {
     /// Bearer token for the chat routes.
     token: String,
@@ -36,6 +37,13 @@ pub struct SessionReply<'a> {
 }
 
 /// Opens a session, or goes on with one.
+#[utoipa::path(
+    post,
+    path = "/v1/widget/sessions",
+    tag = "widget",
+    request_body = SessionRequest,
+    responses((status = 200, description = "A token.", body = SessionReply<'_>)),
+)]
 pub async fn sessions(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     let asked: SessionRequest = body::json(request).await?;

@@ -58,11 +58,25 @@ static DEMO_JA: LazyLock<Asset> = LazyLock::new(|| Asset::page(include_str!("../
 static DEMO_EN: LazyLock<Asset> = LazyLock::new(|| Asset::page(include_str!("../../widget/demo/en.html")));
 
 /// The widget.
+#[utoipa::path(
+    get,
+    path = "/widget.js",
+    tag = "widget",
+    responses(
+        (status = 200, description = "The script of the widget.", content_type = "text/javascript", body = String),
+    ),
+)]
 pub async fn widget(headers: HeaderMap) -> Response {
     WIDGET.respond(&headers)
 }
 
 /// The demo page, in the language of `?lang=` or of the browser.
+#[utoipa::path(
+    get,
+    path = "/demo",
+    tag = "widget",
+    responses((status = 200, description = "The demo page.", content_type = "text/html", body = String)),
+)]
 pub async fn demo(uri: Uri, headers: HeaderMap) -> Response {
     let asked = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("lang="));
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
@@ -73,6 +87,12 @@ pub async fn demo(uri: Uri, headers: HeaderMap) -> Response {
 }
 
 /// The demo page's style.
+#[utoipa::path(
+    get,
+    path = "/demo.css",
+    tag = "widget",
+    responses((status = 200, description = "Its style.", content_type = "text/css", body = String)),
+)]
 pub async fn demo_style(headers: HeaderMap) -> Response {
     DEMO_STYLE.respond(&headers)
 }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::key::{Key, unhex};
 use crate::conversation::TenantId;
@@ -53,10 +54,11 @@ pub struct Settings {
 }
 
 /// The language models of a tenant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
     /// Names of models of this service, tried in order; none: only the knowledge answers.
+    #[schema(value_type = Vec<String>)]
     pub chain: Vec<ModelName>,
     /// What the tenant tells its models before every conversation.
     pub system_prompt: Option<String>,
@@ -69,7 +71,7 @@ impl ModelSettings {
 }
 
 /// How much a tenant may use. What is left out has the service's default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Requests a second, on average, over all its callers.
@@ -115,8 +117,9 @@ impl std::fmt::Debug for Handoff {
 }
 
 /// An origin as browsers write it: `https://host` or `https://host:port`, in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
+#[schema(value_type = String)]
 pub struct Origin(String);
 
 impl Origin {

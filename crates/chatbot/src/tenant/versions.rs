@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::registry::{Registry, TenantsError, version_path};
 use crate::conversation::TenantId;
@@ -16,7 +17,7 @@ use crate::knowledge::Knowledge;
 const KEPT: usize = 50;
 
 /// A version of a tenant's knowledge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Version {
     /// Its number, from 1.
     pub version: u64,
