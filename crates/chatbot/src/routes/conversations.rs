@@ -81,7 +81,7 @@ impl From<StoredMessage> for MessageView {
 /// Which messages are wanted.
 #[derive(Debug, Deserialize)]
 pub struct PageQuery {
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before, or the `seq` of the last message that is known.
     cursor: Option<u64>,
     /// The most messages, 1 to 200; 50 without it.
     limit: Option<usize>,

@@ -19,24 +19,20 @@ class Chat {
   }
 
   /** Shows what was said, and goes on with an answer that is still being written. */
-  async load() {
-    if (this.loaded) return;
-    this.loaded = true;
-    try {
-      const { name, locale } = await this.client.session();
-      this.begun(name, locale);
-      await this.history();
-    } catch (problem) {
-      this.loaded = false;
+  load() {
+    this.loading ??= this.begin().catch((problem) => {
+      this.loading = undefined;
       this.view.notice(errorText(problem, this.view.texts), this.view.texts.retry, () => this.load());
-      return;
-    }
-    this.offerUnsent();
+    });
+    return this.loading;
   }
 
-  begun(name, locale) {
-    if (name) this.view.named(name);
+  async begin() {
+    const { name, locale } = await this.client.session();
+    this.view.named(name);
     if (!this.locale && locale) this.view.localise(chooseLocale(locale));
+    await this.history();
+    this.offerUnsent();
   }
 
   async history() {
@@ -51,13 +47,14 @@ class Chat {
       return;
     }
     for (const stored of known.messages) this.show(fromService(stored));
+    this.seen = known.messages.at(-1)?.seq;
     this.changeState(known.state, false);
     const last = this.messages.at(-1);
     if (last?.status !== "generating") return;
     const partial = this.memory.get("partial");
     this.memory.set({ partial: undefined });
     // Without what was read before, the stream is read from its beginning.
-    Object.assign(last, { text: "", lastEventId: "" }, partial?.id === last.id && partial);
+    this.update(last, { text: "", lastEventId: "", ...(partial?.id === last.id && partial) });
     this.follow(last);
   }
 
@@ -77,7 +74,9 @@ class Chat {
 
   /** Sends a message. The same key again can never ask twice. */
   async send(text, idempotencyKey = randomKey()) {
-    if (this.busy) return;
+    // What was said before comes first.
+    await this.load();
+    if (this.busy) return this.view.giveBack(text);
     const asked = { role: "user", text, status: "sending", idempotencyKey };
     const reply = { role: "assistant", text: "", status: "generating", lastEventId: "", question: asked };
     this.show(asked);
@@ -102,8 +101,7 @@ class Chat {
       this.view.remove(old);
     }
     this.view.settle();
-    // A question that was answered with a failure was received: only a new key asks it again.
-    this.send(question.text, message.role === "user" ? question.idempotencyKey : undefined);
+    this.send(question.text, mayHaveArrived(question.problem) ? question.idempotencyKey : undefined);
   }
 
   questionBefore(message) {
@@ -244,7 +242,7 @@ class Chat {
       this.leave();
       this.memory.set({ conversationId: before });
       this.view.clear();
-      this.loaded = false;
+      this.loading = undefined;
       this.load();
     });
     this.undo = line;
@@ -257,6 +255,7 @@ class Chat {
     clearTimeout(this.looking);
     this.undo?.remove();
     this.messages = [];
+    this.seen = undefined;
     this.setBusy(false);
   }
 
@@ -282,6 +281,8 @@ class Chat {
   changeState(state, tell) {
     if (state !== this.view.state) {
       this.view.state = state;
+      // Replies of people arrive after a reload too, without the chat being opened.
+      this.memory.set({ waiting: state === "pending_human" || state === "human" });
       if (tell) this.view.notice(this.view.texts.notice[state]);
       this.view.refresh();
       for (const message of this.messages) if (message.outcome === "handover") this.view.put(message);
@@ -300,8 +301,9 @@ class Chat {
     const { conversationId } = this;
     try {
       if (document.hidden || this.busy) return;
-      const { messages, state } = await this.client.messages(conversationId);
+      const { messages, state } = await this.client.messages(conversationId, this.seen);
       if (conversationId !== this.conversationId) return;
+      this.seen = messages.at(-1)?.seq ?? this.seen;
       const known = new Set(this.messages.map(({ id }) => id));
       const news = messages.filter(({ id, role }) => role === "agent" && !known.has(id));
       if (state === "human") this.changeState(state, true);
@@ -328,7 +330,7 @@ class Chat {
     this.memory.clear();
     this.view.clear();
     this.changeState("bot", false);
-    this.loaded = false;
+    this.loading = undefined;
   }
 }
 
@@ -337,6 +339,12 @@ function fromService({ id, role, text, status = "complete", citations, suggestio
   const problem = status === "failed" ? new Problem({ code: "interrupted", request_id: requestId }) : undefined;
   const offered = suggested(outcome, suggestions, citations);
   return { id, role, text, status, citations, suggestions: offered, outcome, rating: feedback, problem };
+}
+
+/** Whether the service may have taken a message all the same: then only the same key is safe to send it with. */
+function mayHaveArrived(problem) {
+  const { status } = problem ?? { status: 200 };
+  return status < 200 || status >= 500 || status === 409;
 }
 
 /** What is offered instead of an answer. */

@@ -89,10 +89,9 @@ class Client {
     return this.request(`${conversationPath(conversationId)}/messages/${messageId}/events`, { headers, signal });
   }
 
-  /** Everything said so far, and the conversation's state. */
-  async messages(conversationId) {
+  /** Everything said so far, or after a message's number, and the conversation's state. */
+  async messages(conversationId, cursor) {
     const all = [];
-    let cursor;
     for (;;) {
       const query = cursor ? `?cursor=${encodeURIComponent(cursor)}` : "";
       const response = await this.request(`${conversationPath(conversationId)}/messages${query}`);

@@ -1,8 +1,8 @@
 // The element that a page gets, and how the script tag makes it.
 
 class SmartbotWidget extends HTMLElement {
-  /** Starts the widget: `{ base, key, user, locale, name, color, side, theme, starters }`. */
-  start({ base, key, user, locale, name, color, side, theme, starters = [] }) {
+  /** Starts the widget. */
+  start({ base, key, user, locale, color, side, theme, starters }) {
     if (side) this.setAttribute("side", side);
     if (theme) this.setAttribute("theme", theme);
     const root = this.attachShadow({ mode: "open" });
@@ -13,7 +13,7 @@ class SmartbotWidget extends HTMLElement {
     const wished = locale || document.documentElement.lang;
     const view = new View(
       root,
-      { locale: chooseLocale(wished, session?.locale, navigator.language), name: name || session?.name || "SmartBot", starters },
+      { locale: chooseLocale(wished, session?.locale, navigator.language), name: session?.name ?? "SmartBot", starters },
       {
         toggle: () => this.toggle(),
         send: (text) => this.chat.send(text),
@@ -33,6 +33,7 @@ class SmartbotWidget extends HTMLElement {
     const spoken = wished && chooseLocale(wished);
     this.chat = new Chat(new Client(base, key, this.memory), this.memory, view, spoken || undefined);
     if (this.memory.get("open")) this.show(true, false);
+    else if (this.memory.get("waiting")) this.chat.load();
   }
 
   open() {
@@ -82,7 +83,7 @@ const NAME = "smartbot-widget";
 const script = document.currentScript;
 
 function boot() {
-  const { key, user, locale, name, color, position, theme, starters } = script.dataset;
+  const { key, user, locale, color, position, theme, starters } = script.dataset;
   if (!key) {
     console.error("SmartBot: the script tag has no data-key.\n  hint: add data-key=\"sb_pub_…\", the tenant's publishable key");
     return;
@@ -95,7 +96,6 @@ function boot() {
     key,
     user,
     locale,
-    name,
     color,
     side: position,
     theme,

@@ -24,12 +24,15 @@ class MessageView {
     const { message, texts } = this;
     this.element.dataset.status = message.status;
     if (message.status === "generating") {
+      // Screen readers hear that an answer is coming, and then all of it at once: not every piece.
+      this.bubble.setAttribute("aria-hidden", "true");
+      if (!this.announced) this.extras.replaceChildren(el("span", { className: "unseen" }, texts.thinking));
+      this.announced = true;
       // Links are made when the text is all there: half an address is the wrong one.
-      if (message.text) this.bubble.textContent = message.text;
-      else this.bubble.replaceChildren(thinking(texts));
-      this.extras.replaceChildren();
+      this.bubble.replaceChildren(message.text || dots());
       return;
     }
+    this.bubble.removeAttribute("aria-hidden");
     const text = visibleText(message);
     this.bubble.hidden = text === "";
     this.bubble.replaceChildren(...linked(text, texts.newTab));
@@ -142,9 +145,8 @@ class MessageView {
   }
 }
 
-function thinking(texts) {
-  const dots = el("span", { className: "dots", "aria-hidden": "true" }, el("i"), el("i"), el("i"));
-  return el("span", {}, dots, el("span", { className: "unseen" }, texts.thinking));
+function dots() {
+  return el("span", { className: "dots" }, el("i"), el("i"), el("i"));
 }
 
 /** Questions to choose from, as buttons. */
@@ -166,6 +168,7 @@ function errorText({ code, status, retryAfter }, texts) {
   const { errors } = texts;
   if (status === 429 || status === 503) return errors.rate_limited(retryAfter);
   if (status === 401 || status === 403) return errors.unavailable;
-  const text = Object.hasOwn(errors, code) ? errors[code] : errors.unknown;
+  const name = code === "idempotency_in_flight" ? "reply_in_progress" : code;
+  const text = Object.hasOwn(errors, name) ? errors[name] : errors.unknown;
   return typeof text === "function" ? text() : text;
 }

@@ -85,7 +85,6 @@ class View {
     this.call.hidden = this.disclaimer.hidden = state !== "bot";
     this.call.disabled = busy;
     this.input.disabled = state === "closed";
-    this.log.setAttribute("aria-busy", String(busy));
     this.submit.replaceChildren(icon(busy ? "stop" : "send"));
     label(this.submit, busy ? texts.stop : texts.send);
     this.composed();
@@ -140,6 +139,12 @@ class View {
     this.input.value = "";
     this.composed();
     this.actions.send(text);
+  }
+
+  /** Puts a text that could not be sent back into the field. */
+  giveBack(text) {
+    this.input.value = text;
+    this.composed();
   }
 
   /** The field is as high as its text, and what is empty cannot be sent. */

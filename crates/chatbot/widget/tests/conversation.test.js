@@ -25,13 +25,16 @@ async function demo(lang = "ja", options) {
 test("a Japanese question streams to a Japanese answer with its source", async () => {
   const widget = await demo("ja");
   await widget.open();
-  await widget.write("パスワードを忘れました");
-  await page.locator(".message.assistant[data-status=generating]").filter({ hasText: "ログイン" }).waitFor();
-  const early = await widget.answers.last().innerText();
-  await page.locator(".message.assistant[data-status=complete]").waitFor();
-  const answer = await widget.answers.last().innerText();
+  await page.evaluate(() => {
+    const log = document.querySelector("smartbot-widget").shadowRoot.querySelector(".log");
+    const texts = (window.texts = new Set());
+    const look = () => texts.add(log.querySelector("[data-status=generating] .bubble")?.textContent ?? "");
+    new MutationObserver(look).observe(log, { childList: true, subtree: true });
+  });
+  const answer = await widget.ask("パスワードを忘れました");
   assert.match(answer, /パスワードをお忘れの方.*30分です。$/s);
-  assert.ok(answer.startsWith(early) && early.length < answer.length, `${early} then ${answer}`);
+  const seen = await page.evaluate(() => [...window.texts].filter(Boolean));
+  assert.ok(seen.length > 3 && seen.every((text) => answer.startsWith(text)), seen.join("\n"));
   assert.match(await widget.lastAnswer.locator(".sources").innerText(), /出典\s+パスワードを忘れたとき/);
 });
 
@@ -138,25 +141,4 @@ test("the keyboard alone is enough, and stays in the panel until Esc", async () 
   await page.keyboard.press("Escape");
   assert.ok(!(await widget.panel.isVisible()));
   assert.equal(await focused(), "Open chat");
-});
-
-test("an answer that comes while the chat is closed is announced on its button", async () => {
-  const widget = await demo("en");
-  await widget.open();
-  await widget.write("I forgot my password");
-  await page.locator(".message.assistant[data-status=generating]").waitFor();
-  await page.keyboard.press("Escape");
-  await page.getByRole("button", { name: "Open chat (new message)" }).click();
-  await page.locator(".message.assistant[data-status=complete]").waitFor();
-  await page.keyboard.press("Escape");
-  await page.getByRole("button", { name: "Open chat", exact: true }).waitFor();
-});
-
-test("the log is a polite live region that waits for the whole answer", async () => {
-  const widget = await demo("en");
-  await widget.open();
-  assert.equal(await widget.log.getAttribute("aria-live"), "polite");
-  await widget.write("I forgot my password");
-  await page.locator("[role=log][aria-busy=true]").waitFor();
-  await page.locator("[role=log][aria-busy=false]").waitFor();
 });

@@ -90,6 +90,27 @@ test("without a connection the message stays, and can be sent again", async () =
   assert.match(await widget.answers.last().innerText(), ANSWER);
 });
 
+test("sending again what did arrive asks only once", async () => {
+  const widget = await demo();
+  await page.route("**/v1/chat", async (route) => {
+    await route.fetch();
+    await route.abort();
+  });
+  await widget.write(QUESTION);
+  await page.getByText("There is no connection.").waitFor();
+  await page.unroute("**/v1/chat");
+  await page.getByRole("button", { name: "Send again" }).click();
+  await page.locator(".message.assistant[data-status=complete]").waitFor();
+  assert.match(await widget.answers.last().innerText(), ANSWER);
+  const asked = wire.requests.filter((head) => head.startsWith("POST /v1/chat "));
+  const keys = asked.map((head) => /idempotency-key: (\w+)/i.exec(head)[1]);
+  assert.deepEqual(keys, [keys[0], keys[0]]);
+  const { session, conversationId } = await record(widget);
+  const headers = { authorization: `Bearer ${session.token}` };
+  const response = await fetch(`${smartbot.url}/v1/conversations/${conversationId}/messages`, { headers });
+  assert.equal((await response.json()).messages.length, 2);
+});
+
 test("a message that a reload caught before it was taken is offered again", async () => {
   const widget = await demo();
   await page.route("**/v1/chat", () => {});

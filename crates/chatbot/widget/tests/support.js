@@ -106,8 +106,8 @@ export async function startSite() {
 }
 
 /**
- * A wire between browser and program: it counts requests, and can be cut. `cutAfter` ends the next answer
- * after so many bytes; `broken` refuses every connection.
+ * A wire between browser and program: it remembers requests, and can be cut. `cutAfter` loses what comes
+ * after so many bytes of answers; `broken` refuses everything.
  */
 export async function startWire(port) {
   const wire = { requests: [], cutAfter: Infinity, broken: false };
@@ -120,8 +120,7 @@ export async function startWire(port) {
     });
     upstream.on("data", (data) => {
       wire.cutAfter -= data.length;
-      client.write(data);
-      if (wire.cutAfter > 0) return;
+      if (wire.cutAfter > 0) return client.write(data);
       wire.cutAfter = Infinity;
       client.destroy();
       upstream.destroy();
@@ -138,7 +137,36 @@ export async function startWire(port) {
   return wire;
 }
 
-async function close(server) {
+/**
+ * A language model that says `beginning`, waits for `release()`, and says `end`; `breakOff()` ends the
+ * connection instead.
+ */
+export async function startModel(beginning, end) {
+  const model = { asked: 0 };
+  const server = http.createServer((request, response) => {
+    if (!request.url.endsWith("/chat/completions")) return response.writeHead(200).end("{}");
+    model.asked += 1;
+    const say = (delta, reason = null) => {
+      const chunk = { id: "1", object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason: reason }] };
+      response.write(`data: ${JSON.stringify(chunk)}\n\n`);
+    };
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    say({ role: "assistant", content: beginning });
+    model.breakOff = () => response.destroy();
+    model.release = () => {
+      say({ content: end });
+      say({}, "stop");
+      response.end("data: [DONE]\n\n");
+    };
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  model.url = `http://127.0.0.1:${server.address().port}/v1`;
+  model.stop = () => close(server);
+  return model;
+}
+
+function close(server) {
   server.closeAllConnections?.();
   server.close();
 }
@@ -147,7 +175,7 @@ async function close(server) {
 export async function openPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 820 }, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   page.errors = [];
   page.on("pageerror", (error) => page.errors.push(String(error)));
   await page.exposeFunction("reportViolation", (violation) => page.errors.push(violation));

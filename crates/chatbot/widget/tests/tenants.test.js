@@ -107,18 +107,16 @@ test("the next tenant's widget in the same tab starts with nothing", async () =>
 
 test("two widgets on one page keep apart", async () => {
   await visit("/both");
-  const [red, blue] = ["The red company", "The blue company"].map((name, at) => ({
-    element: page.locator("smartbot-widget").nth(at),
-    name,
-  }));
-  for (const { element, name } of [red, blue]) {
+  const red = page.locator("smartbot-widget:not([side])");
+  const blue = page.locator("smartbot-widget[side=left]");
+  for (const [element, name] of [[red, "The red company"], [blue, "The blue company"]]) {
     await element.locator(".launcher").click();
     await element.locator("h2").filter({ hasText: name }).waitFor();
   }
-  await red.element.locator(".composer textarea").fill("I forgot my password");
-  await red.element.locator(".submit").click();
-  await red.element.locator(".message.assistant[data-status=complete]").waitFor();
-  assert.equal(await blue.element.locator(".message.user").count(), 0);
+  await red.locator(".composer textarea").fill("I forgot my password");
+  await red.locator(".submit").click();
+  await red.locator(".message.assistant[data-status=complete]").waitFor();
+  assert.equal(await blue.locator(".message.user").count(), 0);
 });
 
 test("the next person in the same tab sees nothing of the one before", async () => {
@@ -188,7 +186,7 @@ test("a person takes over, answers, and gives back", async () => {
   // The bot keeps silent now.
   await widget.write("Thank you");
   await page.locator(".message.user[data-status=complete]").nth(1).waitFor();
-  await page.locator("[role=log][aria-busy=false]").waitFor();
+  await page.locator(".submit[aria-label=Send]").waitFor();
   assert.equal(await page.locator(".message.assistant[data-status]").count(), 1);
 
   await page.reload();
@@ -199,6 +197,29 @@ test("a person takes over, answers, and gives back", async () => {
   assert.ok(await widget.field.isDisabled());
   await page.getByRole("button", { name: "Start a new conversation" }).click();
   await widget.ask("I forgot my password");
+});
+
+test("what others write is never markup", async () => {
+  const widget = await visit("/red");
+  await widget.open();
+  const markup = `<img src=x onerror="document.title='owned'"><b>bold</b>`;
+  await widget.ask(markup);
+  const { conversationId } = await record(widget);
+  await page.locator("footer .person").click();
+  await page.locator(".panel[data-state=pending_human]").waitFor();
+  const text = `${markup} javascript:alert(1) (https://example.com/a?b=1). 詳細はhttps://example.jp/案内。`;
+  await agent("red", `${conversationId}/replies`, { text });
+  const bubble = page.locator(".message.agent .bubble");
+  await bubble.waitFor();
+  assert.equal(await widget.questions.first().innerText(), markup);
+  assert.ok((await bubble.textContent()).startsWith(markup));
+  assert.equal(await page.locator("smartbot-widget").locator("img, b, script, iframe").count(), 0);
+  const links = await bubble.locator("a").evaluateAll((links) => links.map(({ href, rel }) => [href, rel]));
+  assert.deepEqual(links, [
+    ["https://example.com/a?b=1", "noopener noreferrer"],
+    ["https://example.jp/", "noopener noreferrer"],
+  ]);
+  assert.equal(await page.title(), "Shop");
 });
 
 test("a person can be called before anything was asked", async () => {
