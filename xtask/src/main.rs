@@ -5,6 +5,7 @@ mod build_image;
 mod check;
 mod deploy;
 mod endpoint;
+mod eval;
 mod local;
 mod problem;
 mod smoke;
@@ -75,6 +76,9 @@ enum Command {
     Local(local::Arguments),
     /// Test a deployed chatbot: the right commit serves, and it answers.
     Smoke(smoke::Arguments),
+    /// Measure how good the chatbot's answers are; `eval --help` shows the options.
+    #[command(disable_help_flag = true)]
+    Eval(Passed),
     /// Measure a part of the system beside its peer.
     Bench(bench::Arguments),
     /// Run the gate, the same as CI.
@@ -113,6 +117,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(passed) => deploy::run(&workspace, Verb::Logs, &passed.arguments),
         Command::Infra(passed) => deploy::run(&workspace, Verb::Infra, &passed.arguments),
         Command::Smoke(arguments) => smoke::run(arguments),
+        Command::Eval(passed) => eval::run(&workspace, &passed.arguments),
         Command::Bench(arguments) => bench::run(&workspace, arguments),
         Command::Check => check::run(&workspace),
         Command::Local(arguments) => local::run(&workspace, arguments),

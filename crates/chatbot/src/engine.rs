@@ -149,11 +149,15 @@ impl Engine {
         };
         let hits = shelf.index.search(message, SUGGESTIONS);
         let best = hits.first().map_or(0.0, |hit| hit.coverage);
-        if best >= self.thresholds.answer {
+        // Whoever writes kanji among Latin names reads Japanese, whichever of the two prevails.
+        if best >= self.thresholds.answer && shelf.language == Language::Ja {
             return self.answer(shelf, &hits[0], false);
         }
         if let Some((other, hit)) = self.other_language(shelf, message) {
             return self.answer(other, &hit, false);
+        }
+        if best >= self.thresholds.answer {
+            return self.answer(shelf, &hits[0], false);
         }
         if let Some(hit) = previous.and_then(|previous| follow_up(shelf, message, previous, self.thresholds.answer)) {
             return self.answer(shelf, &hit, true);

@@ -22,6 +22,7 @@ pub mod conversation;
 pub mod cors;
 pub mod drain;
 pub mod engine;
+pub mod evaluation;
 pub mod generation;
 pub mod handoff;
 pub mod healthcheck;

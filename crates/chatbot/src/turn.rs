@@ -20,8 +20,10 @@ use crate::privacy::mask;
 use crate::problem::Problem;
 use crate::random;
 
-/// Messages read back: for the previous question, and for a model's context.
+/// Messages read back for a model's context.
 const CONTEXT: usize = 12;
+/// Messages read back where there is no model: the previous question is among them.
+const FOLLOW_UP: usize = 4;
 /// Characters of a question without an answer that analytics keep.
 const LONGEST_QUESTION: usize = 300;
 /// Entries shown to a model.
@@ -66,7 +68,8 @@ pub async fn take(
     let (key, before) = match conversation {
         Some(id) => {
             let key = caller.conversation(id);
-            let before = app.conversation(caller, &key, CONTEXT).await?;
+            let context = if app.writer.is_some() { CONTEXT } else { FOLLOW_UP };
+            let before = app.conversation(caller, &key, context).await?;
             (key, Some(before))
         }
         None => (caller.conversation(ConversationId::random().map_err(|_| Problem::internal())?), None),

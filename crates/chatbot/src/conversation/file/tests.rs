@@ -1,6 +1,8 @@
 use std::io::Write as _;
 
 use super::super::{ConversationId, Role, TenantId};
+use super::super::{Status, StoredMessage};
+use super::log::LARGEST_FILE;
 use super::*;
 
 fn message(text: &str) -> Message {
@@ -123,4 +125,38 @@ async fn a_message_written_again_replaces_the_earlier_one() {
     assert_eq!(texts(&store.page(&key, 1, 2).await.unwrap().messages), [(2, "whole"), (3, "c")]);
     store.delete(&key).await.unwrap();
     assert!(matches!(store.load(&key, 9).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn what_another_store_wrote_is_seen_by_one_that_has_the_file_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (FileStore::open(directory.path()).unwrap(), FileStore::open(directory.path()).unwrap());
+    let key = key();
+    one.create(&key, None, &[message("a")]).await.unwrap();
+    for turn in 0..20 {
+        let (writer, reader) = if turn % 2 == 0 { (&other, &one) } else { (&one, &other) };
+        assert_eq!(writer.append(&key, State::Bot, &[message("b"), message("c")]).await.unwrap(), turn * 2 + 2);
+        assert_eq!(texts(&reader.load(&key, 1).await.unwrap().messages), [(turn * 2 + 3, "c")]);
+    }
+    other.transition(&key, State::Bot, State::Human).await.unwrap();
+    assert!(matches!(one.append(&key, State::Bot, &[message("x")]).await, Err(StoreError::Conflict)));
+    assert_eq!(one.page(&key, 0, 100).await.unwrap().messages.len(), 41);
+    other.delete(&key).await.unwrap();
+    assert!(matches!(one.load(&key, 1).await, Err(StoreError::NotFound)));
+    assert!(matches!(one.append(&key, State::Human, &[message("x")]).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn more_conversations_than_files_stay_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::open(directory.path()).unwrap();
+    let keys: Vec<_> = (0..600).map(|_| key()).collect();
+    for key in &keys {
+        store.create(key, None, &[message("a")]).await.unwrap();
+    }
+    for key in &keys {
+        assert_eq!(store.append(key, State::Bot, &[message("b")]).await.unwrap(), 2);
+    }
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(descriptors < 600, "{descriptors} files are open");
 }
