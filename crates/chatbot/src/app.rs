@@ -60,6 +60,8 @@ pub struct App {
     pub release: Release,
     /// The commit as a header value.
     pub commit_header: HeaderValue,
+    /// Requests answered at once.
+    pub max_requests: usize,
     /// Pause between two pieces of a streamed answer.
     pub delta_delay: Duration,
 }
@@ -108,6 +110,7 @@ impl App {
             drain: Drain::default(),
             release: config.release.clone(),
             commit_header: HeaderValue::from_str(commit).unwrap_or(HeaderValue::from_static("unknown")),
+            max_requests: config.max_requests,
             delta_delay: config.delta_delay,
         }
     }
@@ -191,7 +194,9 @@ fn signer(config: &Config, directory: Option<&Path>) -> Result<Signer, ConfigErr
     match (&config.session_secret, directory) {
         (Some(secret), _) => Ok(Signer::new(secret.as_bytes())),
         (None, Some(directory)) => Ok(Signer::new(kept_secret(directory).map_err(wrong)?.as_bytes())),
-        (None, None) => Ok(Signer::new(random::hex().map_err(wrong)?.as_bytes())),
+        // Tokens end with the process, as the conversations do.
+        (None, None) if config.store == Store::Memory => Ok(Signer::new(random::hex().map_err(wrong)?.as_bytes())),
+        (None, None) => Err(wrong(std::io::Error::other("the store keeps no files"))),
     }
 }
 

@@ -77,6 +77,13 @@ pub const VARIABLES: &[Variable] = &[
     variable("DRAIN_DELAY_SECONDS", "5", "how long to keep serving after SIGTERM, 0 to 600"),
     variable("DRAIN_DEADLINE_SECONDS", "45", "how long open replies may then take, 0 to 3600"),
     variable("MAX_CONNECTIONS", "4096", "connections served at once; beyond it only probes are answered"),
+    variable("MAX_REQUESTS", "1024", "requests answered at once; beyond it only probes are answered"),
+    variable(
+        "IDLE_SECONDS",
+        "75",
+        "how long an idle connection, or one that sends its head slowly, is kept, 1 to 3600",
+    ),
+    variable("METRICS_EMF_SECONDS", "0", "how often metrics are logged for CloudWatch (EMF), 0 never, to 3600"),
     variable("WORKER_THREADS", "1", "threads that serve requests, 1 to 64"),
     variable("SMARTBOT_COMMIT", "unknown", "commit this was built from; the image sets it"),
     variable("SMARTBOT_COMMIT_TIME", "", "time of that commit; the image sets it"),
@@ -113,6 +120,13 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// `MAX_CONNECTIONS`: connections served at once, default 4096.
     pub max_connections: usize,
+    /// `MAX_REQUESTS`: requests answered at once, default 1024.
+    pub max_requests: usize,
+    /// `IDLE_SECONDS`: how long a connection without a request is kept, default 75: longer than the load
+    /// balancer's 60, so that it is always the balancer that lets go first.
+    pub idle: Duration,
+    /// `METRICS_EMF_SECONDS`: how often metrics are logged for CloudWatch, default never.
+    pub emf: Option<Duration>,
     /// `WORKER_THREADS`: threads that serve requests, default 1.
     pub worker_threads: usize,
     /// What runs, for `/version`, the metrics and the header `x-smartbot-commit`.
@@ -230,6 +244,9 @@ impl Config {
             drain_delay: Duration::from_secs(reader.number("DRAIN_DELAY_SECONDS", 5, 0, 600)),
             drain_deadline: Duration::from_secs(reader.number("DRAIN_DEADLINE_SECONDS", 45, 0, 3600)),
             max_connections: reader.number("MAX_CONNECTIONS", 4096, 1, 1_000_000) as usize,
+            max_requests: reader.number("MAX_REQUESTS", 1024, 1, 1_000_000) as usize,
+            idle: Duration::from_secs(reader.number("IDLE_SECONDS", 75, 1, 3600)),
+            emf: Some(reader.number("METRICS_EMF_SECONDS", 0, 0, 3600)).filter(|s| *s > 0).map(Duration::from_secs),
             worker_threads: reader.number("WORKER_THREADS", 1, 1, 64) as usize,
             release: Release {
                 commit: reader.line("SMARTBOT_COMMIT"),

@@ -23,6 +23,7 @@ use crate::conversation::{
     ConversationKey, ConversationStore, Failure, FinishReason, Message, Provenance, Status, StoreError,
 };
 use crate::drain::Phase;
+use crate::trace;
 use crate::turn::count_reply;
 
 /// How often the stored message is written again while more of it comes.
@@ -119,8 +120,13 @@ impl Hub {
         let hub = &app.generations;
         hub.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::clone(&generation));
         let listed = Listed { app: Arc::clone(app), id };
+        let trace = trace::current();
         tokio::spawn(async move {
-            generation.run(&listed.app, writing, fallback).await;
+            let run = generation.run(&listed.app, writing, fallback);
+            match trace {
+                Some(trace) => trace.scope(run).await,
+                None => run.await,
+            }
             drop(listed);
         });
         receiver

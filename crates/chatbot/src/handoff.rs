@@ -15,6 +15,7 @@ use crate::privacy::mask;
 use crate::problem::Problem;
 use crate::random;
 use crate::tenant::Tenant;
+use crate::trace;
 use crate::webhook::Event;
 
 /// Messages that go with the request for a person.
@@ -126,7 +127,8 @@ async fn tell(
     data["conversation_id"] = json!(key.id);
     data["state"] = json!(state);
     let body = json!({"id": id, "type": kind.name(), "timestamp_ms": at_ms, "tenant": key.tenant, "data": data});
-    let event = Event { id, tenant: key.tenant.clone(), at_ms, body: body.to_string() };
+    let traceparent = trace::current().map(|trace| trace.header());
+    let event = Event { id, tenant: key.tenant.clone(), at_ms, body: body.to_string(), traceparent };
     app.webhooks.send(event).await.map_err(|error| {
         tracing::error!(error = %error, "a webhook event cannot be kept");
         Problem::internal()

@@ -10,13 +10,15 @@ use chatbot::config::{self, Config, ProcessVariables, VARIABLES};
 use chatbot::ledger::FLUSH;
 use chatbot::server::{Drained, serve};
 use chatbot::webhook::Webhooks;
-use chatbot::{healthcheck, logging};
+use chatbot::{emf, healthcheck, logging};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 const BAD_CONFIGURATION: u8 = 64;
+/// How often what is over is removed.
+const SWEEP: Duration = Duration::from_secs(3600);
 /// How often the tenants file is looked at.
 const RELOAD: Duration = Duration::from_secs(2);
 
@@ -129,6 +131,10 @@ async fn listen(config: Config, app: Arc<App>) -> anyhow::Result<Drained> {
     tokio::spawn(reload_tenants(Arc::clone(&app)));
     tokio::spawn(Webhooks::run(Arc::clone(&app)));
     tokio::spawn(write_counts(Arc::clone(&app)));
+    tokio::spawn(sweep(Arc::clone(&app)));
+    if let Some(interval) = config.emf {
+        tokio::spawn(emf::write_for_ever(Arc::clone(&app), interval));
+    }
     let models = Arc::clone(&app.models);
     tokio::spawn(async move { models.warm_up().await });
     let stop = async {
@@ -160,6 +166,19 @@ async fn write_counts(app: Arc<App>) {
     loop {
         tokio::time::sleep(FLUSH).await;
         app.ledger.flush().await;
+    }
+}
+
+/// Removes what is over: now, and every hour.
+async fn sweep(app: Arc<App>) {
+    loop {
+        let again = Arc::clone(&app);
+        match tokio::task::spawn_blocking(move || again.idempotency.sweep()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "old idempotency keys cannot be removed"),
+            Err(error) => tracing::error!(error = %error, "old idempotency keys could not be looked at"),
+        }
+        tokio::time::sleep(SWEEP).await;
     }
 }
 

@@ -17,15 +17,60 @@ const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 #[derive(Debug)]
 pub struct Metrics {
     started: SystemTime,
-    requests: Mutex<BTreeMap<(String, &'static str, u16), u64>>,
-    latencies: Mutex<BTreeMap<String, Histogram>>,
+    routes: Mutex<BTreeMap<String, Finished>>,
     answers: [[AtomicU64; Language::ALL.len()]; Outcome::ALL.len()],
     follow_ups: AtomicU64,
     store_failures: AtomicU64,
     webhooks: Mutex<BTreeMap<&'static str, u64>>,
     connections_refused: AtomicU64,
+    in_flight: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
+}
+
+/// The finished requests of a route.
+#[derive(Debug, Default)]
+struct Finished {
+    by: BTreeMap<(&'static str, u16), u64>,
+    latency: Histogram,
+}
+
+/// Everything that a short report needs, since the process started.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Totals {
+    /// Finished requests.
+    pub requests: u64,
+    /// Those answered with 4xx.
+    pub client_errors: u64,
+    /// Those answered with 5xx.
+    pub server_errors: u64,
+    /// Failed store operations.
+    pub store_failures: u64,
+    latency: [u64; BUCKETS.len()],
+}
+
+impl Totals {
+    /// What came after an earlier count.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            client_errors: self.client_errors - before.client_errors,
+            server_errors: self.server_errors - before.server_errors,
+            store_failures: self.store_failures - before.store_failures,
+            latency: std::array::from_fn(|bucket| self.latency[bucket] - before.latency[bucket]),
+        }
+    }
+
+    /// Seconds within which this share of the requests was answered: a bucket's upper bound. None without requests, and when it is
+    /// beyond the last bound.
+    pub fn latency(&self, share: f64) -> Option<f64> {
+        let wanted = (self.requests as f64 * share).ceil().max(1.0) as u64;
+        let below = self.latency.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        BUCKETS.into_iter().zip(below).find(|(_, below)| *below >= wanted).map(|(bound, _)| bound)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +101,8 @@ impl Default for Metrics {
     fn default() -> Self {
         Self {
             started: SystemTime::now(),
-            requests: Mutex::default(),
-            latencies: Mutex::default(),
+            routes: Mutex::default(),
+            in_flight: Arc::default(),
             answers: Default::default(),
             follow_ups: AtomicU64::default(),
             store_failures: AtomicU64::default(),
@@ -72,17 +117,41 @@ impl Default for Metrics {
 impl Metrics {
     /// Counts a finished request. `route` is the pattern, never the path: paths have no bound.
     pub fn request(&self, route: &str, method: &'static str, status: u16, latency: Duration) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        *requests.entry((route.to_owned(), method, status)).or_default() += 1;
-        drop(requests);
-        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        let histogram = latencies.entry(route.to_owned()).or_default();
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let finished = match routes.get_mut(route) {
+            Some(finished) => finished,
+            None => routes.entry(route.to_owned()).or_default(),
+        };
+        *finished.by.entry((method, status)).or_default() += 1;
+        let histogram = &mut finished.latency;
         let seconds = latency.as_secs_f64();
         if let Some(bucket) = BUCKETS.iter().position(|&bound| seconds <= bound) {
             histogram.counts[bucket] += 1;
         }
         histogram.count += 1;
         histogram.sum += seconds;
+    }
+
+    /// Sums over all routes.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals { store_failures: self.store_failures.load(Relaxed), ..Totals::default() };
+        for finished in self.routes.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            for (&(_, status), &count) in &finished.by {
+                totals.requests += count;
+                totals.client_errors += if (400..500).contains(&status) { count } else { 0 };
+                totals.server_errors += if status >= 500 { count } else { 0 };
+            }
+            for (sum, count) in totals.latency.iter_mut().zip(finished.latency.counts) {
+                *sum += count;
+            }
+        }
+        totals
+    }
+
+    /// A request that is being answered, until the value is dropped; None when there are `most` already.
+    pub fn admit(&self, most: usize) -> Option<Open> {
+        let open = Open::new(&self.in_flight);
+        (self.in_flight.load(Relaxed) <= most).then_some(open)
     }
 
     /// Counts a reply.
@@ -163,14 +232,17 @@ impl Metrics {
             page.sample("smartbot_webhooks_total", &[("result", result)], *count as f64);
         }
         page.family("http_requests_total", "counter", "Finished requests.");
-        for ((route, method, status), count) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
-            let status = status.to_string();
-            let labels = [("route", route.as_str()), ("method", method), ("status", &status)];
-            page.sample("http_requests_total", &labels, *count as f64);
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (route, finished) in &*routes {
+            for ((method, status), count) in &finished.by {
+                let status = status.to_string();
+                let labels = [("route", route.as_str()), ("method", method), ("status", &status)];
+                page.sample("http_requests_total", &labels, *count as f64);
+            }
         }
         page.family("http_request_duration_seconds", "histogram", "Time to the response's first byte.");
-        for (route, histogram) in &*self.latencies.lock().unwrap_or_else(PoisonError::into_inner) {
-            page.histogram("http_request_duration_seconds", route, histogram);
+        for (route, finished) in &*routes {
+            page.histogram("http_request_duration_seconds", route, &finished.latency);
         }
         page.0
     }

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::app::App;
 use crate::drain::Phase;
 use crate::problem::Problem;
 use crate::random;
+use crate::trace::Trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const COMMIT: HeaderName = HeaderName::from_static("x-smartbot-commit");
@@ -45,8 +46,18 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     request.extensions_mut().insert(id.clone());
+    let trace = Trace::of(request.headers());
 
-    let mut response = next.run(request).await;
+    let probe = matches!(route, "/health" | "/ready" | "/metrics");
+    let mut response = match app.metrics.admit(app.max_requests) {
+        // A probe that is not answered makes things worse: the process would be replaced.
+        admitted if probe || admitted.is_some() => {
+            let response = trace.scope(next.run(request)).await;
+            drop(admitted);
+            response
+        }
+        _ => overloaded().into_response(),
+    };
 
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
@@ -59,7 +70,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         }
     }
     let headers = response.headers_mut();
-    if problem.as_ref().is_some_and(|problem| problem.status == http::StatusCode::UNAUTHORIZED) {
+    if problem.as_ref().is_some_and(|problem| problem.status == StatusCode::UNAUTHORIZED) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     headers.insert(COMMIT, app.commit_header.clone());
@@ -75,16 +86,19 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     app.metrics.request(route, method, status, latency);
     let latency_ms = latency.as_micros() as f64 / 1000.0;
     let code = problem.as_ref().map(|problem| problem.code);
-    match route {
-        // Probes come every few seconds for ever; they are only worth a line when they fail.
-        "/health" | "/ready" | "/metrics" if status < 400 => {
-            tracing::debug!(request_id = %id.0, method, route, status, latency_ms, "request");
-        }
-        _ => {
-            tracing::info!(request_id = %id.0, method, route, status, latency_ms, problem = code, "request");
-        }
+    // Probes come every few seconds for ever; they are only worth a line when they fail.
+    if probe && status < 400 {
+        tracing::debug!(request_id = %id.0, method, route, status, latency_ms, "request");
+    } else if tracing::enabled!(tracing::Level::INFO) {
+        let trace_id = trace.id();
+        tracing::info!(request_id = %id.0, trace_id, method, route, status, latency_ms, problem = code, "request");
     }
     response
+}
+
+fn overloaded() -> Problem {
+    let detail = "This process answers as many requests as it may. Try again.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "Too many requests", detail).retry_after(1)
 }
 
 /// The method as a label: a name we know, because callers can invent others without end.

@@ -27,9 +27,8 @@ use crate::drain::Phase;
 use crate::problem::Problem;
 use crate::router::router;
 
-/// Time for a request's headers, and for which an idle connection is kept: longer than the load
-/// balancer's 60 s, so that it is always the balancer that lets go first.
-const IDLE: Duration = Duration::from_secs(75);
+/// How long a caller may leave what was sent to it: a stream that nobody takes off the wire ends then.
+const UNREAD: Duration = Duration::from_secs(30);
 /// The end of the drain deadline that open streams get to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Connections beyond the limit on which probes are still answered.
@@ -86,7 +85,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, config: &Config, stop: 
             },
         };
         let open = app.metrics.connection();
-        let connection = connection(socket, router.clone(), Arc::clone(&app), overloaded);
+        let connection = connection(socket, router.clone(), Arc::clone(&app), config.idle, overloaded);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A caller that goes away in the middle is its own business.
@@ -122,10 +121,13 @@ fn connection(
     socket: TcpStream,
     router: Router,
     app: Arc<App>,
+    idle: Duration,
     overloaded: bool,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
     // Events are small and must not wait for each other; without it they are only slower.
     let _ = socket.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&socket, UNREAD.as_millis() as u32);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut router = router.clone();
         let refused = overloaded && !matches!(request.uri().path(), "/health" | "/ready" | "/metrics");
@@ -140,7 +142,7 @@ fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(idle)
         .max_buf_size(HEAD_LIMIT)
         .serve_connection(TokioIo::new(socket), service)
 }

@@ -88,8 +88,9 @@ pub async fn take(
     let reply = caller.tenant.engine.reply(message, previous.map(|message| message.text.as_str()));
     app.metrics.reply(reply.outcome, reply.language, reply.follow_up);
 
-    let writing =
-        if reply.outcome == Outcome::Answer { None } else { writing(app, caller, before.as_ref(), message, &reply) };
+    let affordable = reply.outcome != Outcome::Answer
+        && app.ledger.admits_tokens(caller.tenant.id(), &caller.tenant.settings.limits).await?;
+    let writing = if affordable { writing(app, caller, before.as_ref(), message, &reply) } else { None };
     let provenance = provenance(&reply, message);
     let mut answer = Message::new(message_id()?, Role::Assistant, String::new(), now_ms());
     let Some(writing) = writing else {

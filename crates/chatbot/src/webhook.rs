@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hmac::{Hmac, Mac as _};
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use http_body_util::Full;
 use sha2::Sha256;
 use tokio::sync::Notify;
@@ -27,6 +27,7 @@ use crate::app::App;
 use crate::clock::now_ms;
 use crate::outbound::{self, Client};
 use crate::tenant::Handoff;
+use crate::trace::TRACEPARENT;
 
 /// How long a receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -137,7 +138,7 @@ async fn post(client: &mut Option<Client>, handoff: &Handoff, event: &Event) -> 
         None => client.insert(outbound::client().map_err(|error| error.to_string())?),
     };
     let seconds = now_ms() / 1000;
-    let request = Request::post(&handoff.url)
+    let mut request = Request::post(&handoff.url)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::USER_AGENT, concat!("smartbot/", env!("CARGO_PKG_VERSION")))
         .header("webhook-id", &event.id)
@@ -145,6 +146,9 @@ async fn post(client: &mut Option<Client>, handoff: &Handoff, event: &Event) -> 
         .header("webhook-signature", signature(&handoff.secret, &event.id, seconds, &event.body))
         .body(Full::new(Bytes::from(event.body.clone())))
         .map_err(|error| error.to_string())?;
+    if let Some(value) = event.traceparent.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+        request.headers_mut().insert(TRACEPARENT, value);
+    }
     match timeout(PATIENCE, client.request(request)).await {
         Ok(Ok(response)) if response.status().is_success() => Ok(()),
         Ok(Ok(response)) => Err(format!("status {}", response.status().as_u16())),

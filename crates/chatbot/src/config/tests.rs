@@ -107,3 +107,17 @@ fn every_variable_read_is_documented() {
         assert!(documented, "{name}");
     }
 }
+
+#[test]
+fn the_readme_has_every_variable() {
+    let readme = include_str!("../../README.md");
+    for variable in VARIABLES {
+        let row = format!(
+            "| `{}` | {} | {} |",
+            variable.name,
+            if variable.default.is_empty() { "not set" } else { variable.default },
+            variable.about
+        );
+        assert!(readme.contains(&row), "add to crates/chatbot/README.md:\n{row}");
+    }
+}

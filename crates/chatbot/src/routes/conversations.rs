@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::body;
 use crate::clock::now_ms;
 use crate::conversation::{
-    ConversationId, ConversationKey, Failure, Feedback, Message, Rating, Role, Source, State as Answering, Status,
-    StoreError, StoredMessage,
+    ConversationId, ConversationKey, Failure, Feedback, FinishReason, Message, Rating, Role, Source,
+    State as Answering, Status, StoreError, StoredMessage,
 };
 use crate::engine::{Citation, Outcome};
 use crate::generation::{interrupted, stored};
@@ -211,7 +211,10 @@ pub async fn cancel(
         generation.cancel();
     } else if message.status == Status::Generating {
         // Another process generates it; it notices when it next writes.
-        let cancelled = Message { status: Status::Cancelled, lease_until_ms: None, ..message };
+        let mut cancelled = Message { status: Status::Cancelled, lease_until_ms: None, ..message };
+        if let Some(provenance) = &mut cancelled.provenance {
+            provenance.finish_reason = FinishReason::Cancelled;
+        }
         match app.store.revise(&key, seq, &cancelled).await {
             Ok(()) | Err(StoreError::Conflict) => {}
             Err(error) => return Err(app.store_problem(error)),

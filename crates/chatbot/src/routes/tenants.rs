@@ -145,6 +145,10 @@ pub async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result
 pub async fn put(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
     let id: TenantId = id.parse().map_err(|error| Problem::invalid("invalid_tenant_id", format!("{error}.")))?;
     let asked: TenantRequest = body::json(request).await?;
+    if let Some(name) = asked.model.chain.iter().find(|name| app.models.links().iter().all(|link| link.name != **name))
+    {
+        return Err(Problem::invalid("unknown_model", format!("This service has no model {name}.")));
+    }
     blocking(move || {
         let (made, new) = app.tenants.change(|tenants| {
             if let Some(settings) = tenants.iter_mut().find(|settings| settings.id == id) {

@@ -19,6 +19,9 @@ pub struct Event {
     pub at_ms: u64,
     /// What is posted.
     pub body: String,
+    /// The trace of the request it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// Where events wait.
@@ -181,7 +184,13 @@ mod tests {
         for outboxes in [[outbox(), outbox()]] {
             let [blue, green] = outboxes;
             assert_eq!(blue.list().await.unwrap(), [""; 0]);
-            let event = Event { id: "evt_1".into(), tenant: TenantId::default(), at_ms: 1, body: "{}".into() };
+            let event = Event {
+                id: "evt_1".into(),
+                tenant: TenantId::default(),
+                at_ms: 1,
+                body: "{}".into(),
+                traceparent: None,
+            };
             blue.put(event.clone()).await.unwrap();
             assert_eq!(green.list().await.unwrap(), ["evt_1"]);
             let claimed = green.claim("evt_1").await.unwrap().unwrap();

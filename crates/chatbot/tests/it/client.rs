@@ -105,9 +105,19 @@ impl Response {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
     }
 
+    /// The body, unless the connection ended before it did.
+    pub(crate) fn try_json(mut self) -> Option<Value> {
+        let length: usize = self.header("content-length")?.parse().ok()?;
+        let mut body = vec![0; length];
+        self.reader.read_exact(&mut body).ok()?;
+        serde_json::from_slice(&body).ok()
+    }
+
     /// The next event, `None` at the proper end of the stream.
     pub(crate) fn event(&mut self) -> Option<Event> {
-        let chunk = String::from_utf8(self.chunk()?).expect("UTF-8");
+        // Comments only keep the connection alive.
+        let chunk = std::iter::from_fn(|| self.chunk()).find(|chunk| !chunk.starts_with(b":"))?;
+        let chunk = String::from_utf8(chunk).expect("UTF-8");
         let field = |name: &str| {
             let found = chunk.lines().find_map(|line| line.strip_prefix(name));
             found.unwrap_or_else(|| panic!("{name} in {chunk:?}")).to_owned()

@@ -3,8 +3,11 @@
 mod administration;
 mod assets;
 mod client;
+mod durability;
 mod evaluation;
+mod handoff;
 mod http;
+mod limits;
 mod model;
 mod process;
 mod program;

@@ -88,6 +88,7 @@ impl Transport {
             .header(header::USER_AGENT, concat!("smartbot/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))
             .map_err(|error| ModelError::Refused(error.to_string()))?;
+        crate::trace::pass_on(request.headers_mut());
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
