@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Event, get, post, send};
+use crate::client::{Event, Response, get, post, send};
 use crate::model::fake::{Act, FakeModel, Step};
 use crate::program::Program;
 use crate::tenants::Tenants;
@@ -14,7 +14,7 @@ use crate::tenants::Tenants;
 /// Near an entry, but answered by none: a model is asked.
 const UNANSWERED: &str = "Can an invoice be sent to our tax office in Osaka by fax?";
 
-fn events(address: SocketAddr, conversation: &str, message: &str, after: u64) -> crate::client::Response {
+fn events(address: SocketAddr, conversation: &str, message: &str, after: u64) -> Response {
     let path = format!("/v1/conversations/{conversation}/messages/{message}/events");
     send(address, "GET", &path, &[("last-event-id", &after.to_string())], b"").expect("an answer")
 }
@@ -80,7 +80,7 @@ fn a_crash_under_load_loses_no_acknowledged_message() {
                     let body = json!({"message": message, "conversation_id": conversation}).to_string();
                     let headers = [("content-type", "application/json")];
                     let answer = send(address, "POST", "/v1/chat", &headers, body.as_bytes());
-                    let Some(reply) = answer.ok().filter(|answer| answer.status == 200).and_then(|a| a.try_json())
+                    let Some(reply) = answer.ok().filter(|answer| answer.status == 200).and_then(Response::try_json)
                     else {
                         return;
                     };
