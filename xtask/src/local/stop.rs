@@ -39,9 +39,9 @@ pub(super) fn down(workspace: &Workspace, endpoint: &Endpoint) -> Result<bool> {
     data.map_or(Ok(true), |directory| stop_tasks(directory, &[]).map(|()| true))
 }
 
-/// Removes what tasks kept in volumes of a Docker engine: the endpoint's folder does not hold them.
+/// Removes what tasks kept in volumes of a Docker engine: the endpoint's folder only notes them.
 pub(super) fn remove_volumes(data: &Path) -> Result<()> {
-    stop_tasks(data, &["--remove-volumes"])
+    if data.join("docker-volumes").exists() { stop_tasks(data, &["--remove-volumes"]) } else { Ok(()) }
 }
 
 /// Lets the endpoint's own program stop the tasks that outlive it: the copy that was started last.
