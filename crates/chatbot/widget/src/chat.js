@@ -30,7 +30,8 @@ class Chat {
   async begin() {
     const { name, locale } = await this.client.session();
     this.view.named(name);
-    if (!this.locale && locale) this.view.localise(chooseLocale(locale));
+    const tenants = spoken(locale);
+    if (!this.locale && tenants) this.view.localise(tenants);
     await this.history();
     this.offerUnsent();
   }

@@ -10,10 +10,10 @@ class SmartbotWidget extends HTMLElement {
     root.adoptedStyleSheets = [sheet(STYLE), sheet(accent(color))];
     this.memory = new Memory(base, key, user);
     const session = this.memory.get("session");
-    const wished = locale || document.documentElement.lang;
+    const wished = spoken(locale, document.documentElement.lang);
     const view = new View(
       root,
-      { locale: chooseLocale(wished, session?.locale, navigator.language), name: session?.name ?? "SmartBot", starters },
+      { locale: wished ?? spoken(session?.locale, navigator.language) ?? "en", name: session?.name ?? "SmartBot", starters },
       {
         toggle: () => this.toggle(),
         send: (text) => this.chat.send(text),
@@ -30,8 +30,7 @@ class SmartbotWidget extends HTMLElement {
       },
     );
     this.view = view;
-    const spoken = wished && chooseLocale(wished);
-    this.chat = new Chat(new Client(base, key, this.memory), this.memory, view, spoken || undefined);
+    this.chat = new Chat(new Client(base, key, this.memory), this.memory, view, wished);
     if (this.memory.get("open")) this.show(true, false);
     else if (this.memory.get("waiting")) this.chat.load();
   }

@@ -121,8 +121,7 @@ const TEXTS = {
   },
 };
 
-/** The first of the languages wished for that the widget speaks. */
-function chooseLocale(...wishes) {
-  const known = wishes.map((wish) => String(wish ?? "").slice(0, 2).toLowerCase()).find((wish) => wish in TEXTS);
-  return known ?? "en";
+/** The first of the languages wished for that the widget speaks, if there is one. */
+function spoken(...wishes) {
+  return wishes.map((wish) => wish?.slice(0, 2).toLowerCase()).find((wish) => Object.hasOwn(TEXTS, wish ?? ""));
 }

@@ -127,17 +127,6 @@ test("a message that a reload caught before it was taken is offered again", asyn
   assert.deepEqual(await widget.questions.allInnerTexts(), [QUESTION]);
 });
 
-test("an answer can be stopped", async () => {
-  const widget = await demo();
-  await widget.write(QUESTION);
-  await widget.lastAnswer.filter({ hasText: "Choose" }).waitFor();
-  const [response] = await Promise.all([
-    page.waitForResponse(/\/cancel$/),
-    page.getByRole("button", { name: "Stop the answer" }).click(),
-  ]);
-  assert.equal(response.status(), 202);
-});
-
 test("a session about to end is renewed, and its conversation goes on", async () => {
   const widget = await demo();
   await widget.ask("Hello");
