@@ -22,6 +22,7 @@ use crate::login::Login;
 use crate::progress::{Progress, Step};
 use crate::registry::{Options, Registry, Repository};
 use crate::settings::Settings;
+use crate::signer::Signer;
 use crate::tag::{self, Stage, Tag};
 use crate::target::{Architecture, Target};
 use crate::verify::{self, Elsewhere};
@@ -56,6 +57,8 @@ pub struct Request {
     pub destination: Destination,
     /// Another repository of the registry, to take blobs from.
     pub mount_from: Option<String>,
+    /// The private key that signs what is pushed.
+    pub sign_with: Option<String>,
     /// A file for `imageDetail.json`, which CodePipeline's deploy action reads.
     pub image_detail: Option<PathBuf>,
     /// Whether an image of uncommitted changes may be pushed.
@@ -126,8 +129,12 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
         }
         progress(Step::Dirty);
     }
-    // A missing repository or password is worth knowing before minutes of compiling.
+    // A missing repository, password or key is worth knowing before minutes of compiling.
     let place = locate(&request.destination, settings).await?;
+    let signer = match (&request.sign_with, &place) {
+        (Some(key), Some(_)) => Some(Signer::open(key).await?),
+        _ => None,
+    };
     let made = make(request, &source, &tags, settings, progress)?;
     let image = &made.image;
     if request.verify {
@@ -152,6 +159,10 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
             let options = Options { mount_from: request.mount_from.clone(), ..Options::default() };
             let registry = Registry::new(repository.clone(), login, options, progress)?;
             registry.push(image, &tags).await?;
+            if let Some(signer) = &signer {
+                registry.sign(image.digest(), signer).await?;
+                progress(Step::Signed { digest: image.digest(), key: &signer.public().await?.id()? });
+            }
             Some(repository)
         }
         None => None,

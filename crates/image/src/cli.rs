@@ -58,6 +58,9 @@ struct BuildArguments {
     /// The repository's name, for --push without a value or with a registry's host alone.
     #[arg(long, value_name = "NAME")]
     repository: Option<String>,
+    /// Sign what is pushed: a PEM file, or awskms:///ID in a build with the feature `kms`.
+    #[arg(long = "sign", value_name = "KEY", env = "IMAGE_SIGNING_KEY", hide_env_values = true)]
+    sign_with: Option<String>,
     /// Write {"ImageURI": "repository@sha256:…"} to this file after the push.
     #[arg(long, value_name = "FILE", requires = "push")]
     image_detail: Option<PathBuf>,
@@ -215,6 +218,7 @@ fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
         mount_from: arguments.mount_from.clone(),
         destination: destination(arguments)?,
         image_detail: arguments.image_detail.clone(),
+        sign_with: arguments.sign_with.clone(),
         allow_dirty: arguments.allow_dirty,
         ..Request::default()
     })

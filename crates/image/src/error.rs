@@ -147,6 +147,14 @@ pub enum Error {
     /// An image that is not signed as it should be.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// The file that names an image.
+    #[error("{} names no image", path.display())]
+    ImageDetail {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// What stops an image.
     #[error("{} is no policy for scans", path.display())]
     Policy {
@@ -221,6 +229,7 @@ impl Error {
             | Self::Key(_)
             | Self::Advisories(_)
             | Self::Policy { .. }
+            | Self::ImageDetail { .. }
             | Self::Credentials(_) => Kind::Configuration,
             Self::Docker(error) => error.kind(),
             Self::Signature(_) | Self::ScanRefused(_) => Kind::Refused,
@@ -282,6 +291,7 @@ impl Error {
             Self::Dependencies(_) | Self::Auditable(_) => {
                 "use the toolchain named by the workspace's rust-version; the binary comes from cargo as it is"
             }
+            Self::ImageDetail { .. } => "give the file that `image build --image-detail` wrote, or the image itself",
             Self::Policy { .. } => "`cargo xtask image scan --environment NAME` writes it from the environment file",
             Self::ScanRefused(_) => {
                 "update what was found and build again; or take responsibility for it, dated, in the environment file's \

@@ -102,6 +102,13 @@ pub enum Step<'a> {
         /// What it named before, if anything.
         moved_from: Option<&'a Digest>,
     },
+    /// The image is signed.
+    Signed {
+        /// The image.
+        digest: &'a Digest,
+        /// The key's id.
+        key: &'a Digest,
+    },
     /// The same signature was there already.
     SignaturePresent {
         /// The image.

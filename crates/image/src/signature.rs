@@ -58,13 +58,13 @@ pub enum SignatureError {
         /// Where its signatures would be.
         tag: String,
     },
-    /// Somebody signed it, or pretends to have, but not with this key.
-    #[error("{digest} is not signed with the key {key}: {reason}")]
+    /// Somebody signed it, or pretends to have, but not with one of these keys.
+    #[error("{digest} is not signed with the key {keys}: {reason}")]
     Wrong {
         /// The image.
         digest: Digest,
-        /// The key.
-        key: Digest,
+        /// The keys.
+        keys: String,
         /// What is wrong with each signature.
         reason: String,
     },

@@ -63,6 +63,7 @@ impl Terminal {
             Step::TagPresent { tag } => ("Present", format!("tag {tag}")),
             Step::Tagged { tag, moved_from: None } => ("Tagged", tag.to_string()),
             Step::Tagged { tag, moved_from: Some(old) } => ("Tagged", format!("{tag} (it named {old} before)")),
+            Step::Signed { digest, key } => ("Signed", format!("{digest} with the key {key}")),
             Step::SignaturePresent { digest } => ("Present", format!("signature of {digest}")),
             Step::BillFromBinary => (
                 "Warning",

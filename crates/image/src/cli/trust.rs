@@ -8,13 +8,14 @@ use image::credentials::Credentials;
 use image::key::PrivateKey;
 use image::login::Login;
 use image::progress::{Progress, Step};
-use image::registry::{Options, Reference, Signed};
+use image::registry::{Options, Reference, Repository, Signed};
 use image::sbom::Format;
 use image::scan::advisories::Advisories;
 use image::scan::{self, Judge, Outcome, Policy, Verdict};
 use image::settings::Settings;
 use image::signer::{self, Signer};
 use image::{Digest, Error, Registry, ecr};
+use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::terminal;
@@ -38,9 +39,9 @@ pub(crate) enum Command {
     Verify {
         #[command(flatten)]
         image: ImageArguments,
-        /// The public key: a PEM file, or awskms:///ID in a build with the feature `kms`.
-        #[arg(long, value_name = "KEY")]
-        key: String,
+        /// The public key: a PEM file, or awskms:///ID in a build with the feature `kms`. Of several, one is enough.
+        #[arg(long = "key", value_name = "KEY", required = true)]
+        keys: Vec<String>,
         /// Download the whole image, too, and check every byte.
         #[arg(long)]
         content: bool,
@@ -76,28 +77,50 @@ pub(crate) enum Command {
 pub(crate) struct ImageArguments {
     /// The image, as in registry.example.com/smartassist/chatbot@sha256:… or …:v1.2.3.
     #[arg(value_name = "IMAGE", value_parser = |text: &str| text.parse::<Reference>())]
-    reference: Reference,
+    #[arg(required_unless_present = "image_detail", conflicts_with = "image_detail")]
+    reference: Option<Reference>,
+    /// The image that this file names, as `image build --image-detail` wrote it.
+    #[arg(long, value_name = "FILE")]
+    image_detail: Option<PathBuf>,
     /// The registry is ECR: ask AWS's API for a password. Known by itself for names under amazonaws.com.
     #[arg(long)]
     ecr: bool,
 }
 
 impl ImageArguments {
-    fn is_ecr(&self) -> bool {
-        let host = self.reference.repository.registry();
+    fn is_ecr(&self, repository: &Repository) -> bool {
+        let host = repository.registry();
         self.ecr || (host.contains(".dkr.ecr.") && host.contains(".amazonaws.com"))
+    }
+
+    fn reference(&self) -> Result<Reference, Error> {
+        #[derive(Deserialize)]
+        struct Detail {
+            #[serde(rename = "ImageURI")]
+            image: String,
+        }
+        match (&self.reference, &self.image_detail) {
+            (Some(reference), _) => Ok(reference.clone()),
+            (None, path) => {
+                let path = path.clone().unwrap_or_default();
+                let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+                let detail: Detail =
+                    serde_json::from_slice(&text).map_err(|source| Error::ImageDetail { path, source })?;
+                Ok(detail.image.parse()?)
+            }
+        }
     }
 
     /// The registry, and the digest of the image.
     async fn open<'a>(&self, settings: &Settings, progress: Progress<'a>) -> Result<(Registry<'a>, Digest), Error> {
-        let repository = &self.reference.repository;
-        let login: Login = if self.is_ecr() {
+        let Reference { repository, version } = &self.reference()?;
+        let login: Login = if self.is_ecr(repository) {
             Login::Ecr(ecr::resolve(repository.name()).await?.1)
         } else {
             Credentials::find(repository.registry(), settings)?.into()
         };
         let registry = Registry::new(repository.clone(), login, Options::default(), progress)?;
-        let digest = registry.resolve(&self.reference.version).await?;
+        let digest = registry.resolve(version).await?;
         Ok((registry, digest))
     }
 }
@@ -115,16 +138,19 @@ pub(crate) async fn run(command: &Command, settings: &Settings, progress: Progre
             if registry.sign(&digest, &signer).await? == Signed::Before {
                 progress(Step::SignaturePresent { digest: &digest });
             }
-            terminal::line(&format!("{}@{digest}", image.reference.repository))
+            terminal::line(&format!("{}@{digest}", registry.repository()))
         }
-        Command::Verify { image, key, content } => {
-            let key = signer::verification_key(key).await?;
+        Command::Verify { image, keys, content } => {
+            let mut known = Vec::new();
+            for key in keys {
+                known.push(signer::verification_key(key).await?);
+            }
             let (registry, digest) = image.open(settings, progress).await?;
-            registry.verify(&digest, &key).await?;
+            registry.verify(&digest, &known).await?;
             if *content {
                 registry.pull(&digest).await.map_err(Error::from)?;
             }
-            terminal::line(&format!("{}@{digest}", image.reference.repository))
+            terminal::line(&format!("{}@{digest}", registry.repository()))
         }
         Command::Sbom { image, format } => {
             let (registry, digest) = image.open(settings, progress).await?;
@@ -135,7 +161,7 @@ pub(crate) async fn run(command: &Command, settings: &Settings, progress: Progre
             let policy = policy.as_deref().map_or_else(|| Ok(Policy::default()), Policy::read)?;
             let advisories = advisories.as_deref().map(Advisories::open).transpose().map_err(Error::from)?;
             let (registry, digest) = image.open(settings, progress).await?;
-            let scanner = match image.is_ecr() {
+            let scanner = match image.is_ecr(registry.repository()) {
                 true => Some(ecr::client().await?),
                 false => None,
             };

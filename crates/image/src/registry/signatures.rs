@@ -49,11 +49,11 @@ impl Registry<'_> {
         Ok(Signed::Now)
     }
 
-    /// Makes sure that an image is signed with the key.
+    /// Makes sure that an image is signed with one of the keys: several are good while one takes the place of another.
     ///
     /// # Errors
     /// It is not, or the registry refuses, lies or cannot be reached.
-    pub async fn verify(&self, digest: &Digest, key: &VerificationKey) -> Result<(), Error> {
+    pub async fn verify(&self, digest: &Digest, keys: &[VerificationKey]) -> Result<(), Error> {
         let Some(manifest) = self.signatures(digest).await? else {
             return Err(SignatureError::Missing { digest: digest.clone(), tag: signature::tag(digest) }.into());
         };
@@ -63,9 +63,12 @@ impl Registry<'_> {
                 reasons.push("it is too large");
                 continue;
             }
-            match signature::check(&self.signature(layer).await?, digest, key) {
-                Ok(()) => return Ok(()),
-                Err(reason) => reasons.push(reason),
+            let layer = self.signature(layer).await?;
+            for key in keys {
+                match signature::check(&layer, digest, key) {
+                    Ok(()) => return Ok(()),
+                    Err(reason) => reasons.push(reason),
+                }
             }
         }
         if reasons.is_empty() {
@@ -73,8 +76,9 @@ impl Registry<'_> {
         }
         reasons.sort_unstable();
         reasons.dedup();
-        let (digest, key, reason) = (digest.clone(), key.id()?, reasons.join("; "));
-        Err(SignatureError::Wrong { digest, key, reason }.into())
+        let ids = keys.iter().map(|key| key.id().map(|id| id.to_string())).collect::<Result<Vec<_>, _>>()?;
+        let (digest, keys, reason) = (digest.clone(), ids.join(" or "), reasons.join("; "));
+        Err(SignatureError::Wrong { digest, keys, reason }.into())
     }
 
     /// A payload with its signature, which stands in the manifest.

@@ -6,8 +6,11 @@ mod content;
 mod credentials;
 mod docker;
 mod docker_registry;
+mod ecr_scan;
 mod fake;
 mod fixture;
+#[cfg(feature = "kms")]
+mod kms;
 mod proxy;
 mod push;
 mod sbom;

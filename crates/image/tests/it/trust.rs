@@ -115,7 +115,7 @@ async fn the_embedded_endpoint_takes_what_is_attached_into_an_immutable_reposito
     let signer = Signer::File(PrivateKey::generate().expect("a key"));
     assert_eq!(registry.sign(image.digest(), &signer).await.expect("signed"), Signed::Now);
     let key = signer.public().await.expect("a key");
-    registry.verify(image.digest(), &key).await.expect("verified");
+    registry.verify(image.digest(), &[key]).await.expect("verified");
 }
 
 #[test]
@@ -143,7 +143,7 @@ async fn signatures_of_several_keys_stand_side_by_side_and_none_is_taken_for_ano
     let digest = image.digest();
     registry.push(&image, &tags()).await.expect("pushed");
     let [one, two, three] = std::array::from_fn(|_| Signer::File(PrivateKey::generate().expect("a key")));
-    let verify = async |signer: &Signer| registry.verify(digest, &signer.public().await.expect("a key")).await;
+    let verify = async |signer: &Signer| registry.verify(digest, &[signer.public().await.expect("a key")]).await;
 
     let error = verify(&one).await.expect_err("not signed yet");
     assert!(matches!(error, Error::Signature(SignatureError::Missing { .. })), "{error}");
@@ -185,17 +185,17 @@ async fn a_tampered_signature_payload_or_blob_is_refused() {
     *text = STANDARD.encode(bytes);
     let forged = Blob::new(&good.descriptor.media_type, serde_json::to_vec(&forged).expect("JSON"));
     registry.put_manifest(&tag, &forged).await.expect("moved");
-    let error = registry.verify(digest, &key).await.expect_err("altered");
+    let error = registry.verify(digest, std::slice::from_ref(&key)).await.expect_err("altered");
     assert!(matches!(error, Error::Signature(SignatureError::Wrong { .. })), "{error}");
     registry.put_manifest(&tag, &good).await.expect("moved back");
-    registry.verify(digest, &key).await.expect("as it was");
+    registry.verify(digest, std::slice::from_ref(&key)).await.expect("as it was");
 
     // A registry whose disk was written to.
     let payload = &Manifest::parse(&good.bytes).expect("a manifest").layers[0];
     let file = server.blob_file(&payload.digest);
     let content = fs::read(&file).expect("the payload");
     fs::write(&file, content.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>()).expect("tampered");
-    let error = registry.verify(digest, &key).await.expect_err("other bytes");
+    let error = registry.verify(digest, std::slice::from_ref(&key)).await.expect_err("other bytes");
     assert!(matches!(error, Error::Registry(RegistryError::Corrupted { .. })), "{error}");
     fs::write(&file, content).expect("repaired");
     let file = server.blob_file(image.blobs[0].digest());
@@ -242,6 +242,11 @@ async fn the_commands_sign_verify_print_and_scan() {
     assert_eq!(code, 0, "{stderr}");
     call(&["keygen", "other"]);
     assert_eq!(call(&["verify", &reference, "--key", "other.pub"]).0, 65);
+    assert_eq!(call(&["verify", &reference, "--key", "other.pub", "--key", "k.pub"]).0, 0, "one of several is enough");
+    let detail = format!(r#"{{"ImageURI": "{}@{}"}}"#, server.repository(), image.digest());
+    fs::write(scratch.path().join("imageDetail.json"), detail).expect("written");
+    assert_eq!(call(&["verify", "--image-detail", "imageDetail.json", "--key", "k.pub"]).0, 0);
+    assert_eq!(call(&["verify", "--image-detail", "k.pub", "--key", "k.pub"]).0, 64);
     if cfg!(not(feature = "kms")) {
         let (code, _, stderr) = call(&["sign", &reference, "--key", "awskms:///alias/release"]);
         assert!(code == 64 && stderr.contains("--features kms"), "{code} {stderr}");
