@@ -5,14 +5,83 @@
 #![allow(missing_docs, reason = "generated; AWS documents the properties under the same names")]
 
 pub mod applicationautoscaling;
+pub mod chatbot;
+pub mod cloudwatch;
 pub mod codebuild;
 pub mod codeconnections;
 pub mod codedeploy;
 pub mod codepipeline;
+pub mod dynamodb;
 pub mod ec2;
 pub mod ecr;
 pub mod ecs;
 pub mod elasticloadbalancingv2;
+pub mod events;
 pub mod iam;
+pub mod kms;
+pub mod lambda;
 pub mod logs;
 pub mod s3;
+pub mod secretsmanager;
+pub mod sns;
+pub mod ssm;
+pub mod wafv2;
+
+use crate::template::Facts;
+
+/// What is known of every type above.
+pub static TYPES: [Facts; 53] = [
+    Facts::of::<applicationautoscaling::ScalableTarget>(),
+    Facts::of::<applicationautoscaling::ScalingPolicy>(),
+    Facts::of::<chatbot::SlackChannelConfiguration>(),
+    Facts::of::<cloudwatch::Alarm>(),
+    Facts::of::<cloudwatch::CompositeAlarm>(),
+    Facts::of::<cloudwatch::Dashboard>(),
+    Facts::of::<codebuild::Project>(),
+    Facts::of::<codeconnections::Connection>(),
+    Facts::of::<codedeploy::Application>(),
+    Facts::of::<codedeploy::DeploymentConfig>(),
+    Facts::of::<codedeploy::DeploymentGroup>(),
+    Facts::of::<codepipeline::Pipeline>(),
+    Facts::of::<dynamodb::Table>(),
+    Facts::of::<ec2::EIP>(),
+    Facts::of::<ec2::FlowLog>(),
+    Facts::of::<ec2::InternetGateway>(),
+    Facts::of::<ec2::NatGateway>(),
+    Facts::of::<ec2::Route>(),
+    Facts::of::<ec2::RouteTable>(),
+    Facts::of::<ec2::SecurityGroup>(),
+    Facts::of::<ec2::Subnet>(),
+    Facts::of::<ec2::SubnetRouteTableAssociation>(),
+    Facts::of::<ec2::VPC>(),
+    Facts::of::<ec2::VPCEndpoint>(),
+    Facts::of::<ec2::VPCGatewayAttachment>(),
+    Facts::of::<ecr::Repository>(),
+    Facts::of::<ecs::Cluster>(),
+    Facts::of::<ecs::Service>(),
+    Facts::of::<ecs::TaskDefinition>(),
+    Facts::of::<elasticloadbalancingv2::Listener>(),
+    Facts::of::<elasticloadbalancingv2::ListenerRule>(),
+    Facts::of::<elasticloadbalancingv2::LoadBalancer>(),
+    Facts::of::<elasticloadbalancingv2::TargetGroup>(),
+    Facts::of::<events::Rule>(),
+    Facts::of::<iam::ManagedPolicy>(),
+    Facts::of::<iam::Role>(),
+    Facts::of::<kms::Alias>(),
+    Facts::of::<kms::Key>(),
+    Facts::of::<lambda::Function>(),
+    Facts::of::<logs::LogGroup>(),
+    Facts::of::<logs::MetricFilter>(),
+    Facts::of::<logs::ResourcePolicy>(),
+    Facts::of::<s3::Bucket>(),
+    Facts::of::<s3::BucketPolicy>(),
+    Facts::of::<secretsmanager::RotationSchedule>(),
+    Facts::of::<secretsmanager::Secret>(),
+    Facts::of::<sns::Subscription>(),
+    Facts::of::<sns::Topic>(),
+    Facts::of::<sns::TopicPolicy>(),
+    Facts::of::<ssm::Parameter>(),
+    Facts::of::<wafv2::LoggingConfiguration>(),
+    Facts::of::<wafv2::WebACL>(),
+    Facts::of::<wafv2::WebACLAssociation>(),
+];

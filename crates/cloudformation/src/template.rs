@@ -13,6 +13,28 @@ pub trait ResourceType: Serialize {
     const TYPE: &str;
     /// The property that takes a list of tags, if there is one.
     const TAGS: Option<&str>;
+    /// The properties that cannot change without a new resource.
+    const CREATE_ONLY: &[&str];
+    /// What CloudFormation calls to create, read, update and delete a resource.
+    const PERMISSIONS: &[&str];
+}
+
+/// What is known of a resource type, for those who meet it by name.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// `AWS::Service::Kind`.
+    pub name: &'static str,
+    /// The properties that cannot change without a new resource.
+    pub create_only: &'static [&'static str],
+    /// What CloudFormation calls to create, read, update and delete a resource.
+    pub permissions: &'static [&'static str],
+}
+
+impl Facts {
+    /// The facts of a type.
+    pub const fn of<P: ResourceType>() -> Self {
+        Facts { name: P::TYPE, create_only: P::CREATE_ONLY, permissions: P::PERMISSIONS }
+    }
 }
 
 /// A resource that is in the template.

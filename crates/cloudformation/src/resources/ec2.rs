@@ -3,6 +3,7 @@
 //! Resource types of `AWS::EC2`.
 
 pub mod eip;
+pub mod flow_log;
 pub mod internet_gateway;
 pub mod nat_gateway;
 pub mod route;
@@ -15,6 +16,7 @@ pub mod vpc_endpoint;
 pub mod vpc_gateway_attachment;
 
 pub use eip::EIP;
+pub use flow_log::FlowLog;
 pub use internet_gateway::InternetGateway;
 pub use nat_gateway::NatGateway;
 pub use route::Route;

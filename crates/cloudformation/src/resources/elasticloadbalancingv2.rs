@@ -3,9 +3,11 @@
 //! Resource types of `AWS::ElasticLoadBalancingV2`.
 
 pub mod listener;
+pub mod listener_rule;
 pub mod load_balancer;
 pub mod target_group;
 
 pub use listener::Listener;
+pub use listener_rule::ListenerRule;
 pub use load_balancer::LoadBalancer;
 pub use target_group::TargetGroup;

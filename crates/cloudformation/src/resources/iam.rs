@@ -2,6 +2,8 @@
 
 //! Resource types of `AWS::IAM`.
 
+pub mod managed_policy;
 pub mod role;
 
+pub use managed_policy::ManagedPolicy;
 pub use role::Role;

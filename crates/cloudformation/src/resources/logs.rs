@@ -3,5 +3,9 @@
 //! Resource types of `AWS::Logs`.
 
 pub mod log_group;
+pub mod metric_filter;
+pub mod resource_policy;
 
 pub use log_group::LogGroup;
+pub use metric_filter::MetricFilter;
+pub use resource_policy::ResourcePolicy;

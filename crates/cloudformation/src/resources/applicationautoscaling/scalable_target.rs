@@ -197,6 +197,26 @@ impl Tag {
 impl ResourceType for ScalableTarget {
     const TYPE: &str = "AWS::ApplicationAutoScaling::ScalableTarget";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["ResourceId", "ScalableDimension", "ServiceNamespace"];
+    const PERMISSIONS: &[&str] = &[
+        "application-autoscaling:DeleteScheduledAction",
+        "application-autoscaling:DeregisterScalableTarget",
+        "application-autoscaling:DescribeScalableTargets",
+        "application-autoscaling:DescribeScheduledActions",
+        "application-autoscaling:ListTagsForResource",
+        "application-autoscaling:PutScheduledAction",
+        "application-autoscaling:RegisterScalableTarget",
+        "application-autoscaling:TagResource",
+        "application-autoscaling:UntagResource",
+        "cloudwatch:DeleteAlarms",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:PutMetricAlarm",
+        "iam:CreateServiceLinkedRole",
+        "iam:PassRole",
+        "lambda:DeleteProvisionedConcurrencyConfig",
+        "lambda:GetProvisionedConcurrencyConfig",
+        "lambda:PutProvisionedConcurrencyConfig",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

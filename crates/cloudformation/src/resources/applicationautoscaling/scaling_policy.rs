@@ -589,6 +589,14 @@ impl TargetTrackingScalingPolicyConfiguration {
 impl ResourceType for ScalingPolicy {
     const TYPE: &str = "AWS::ApplicationAutoScaling::ScalingPolicy";
     const TAGS: Option<&str> = None;
+    const CREATE_ONLY: &[&str] =
+        &["PolicyName", "ResourceId", "ScalableDimension", "ScalingTargetId", "ServiceNamespace"];
+    const PERMISSIONS: &[&str] = &[
+        "application-autoscaling:DeleteScalingPolicy",
+        "application-autoscaling:DescribeScalingPolicies",
+        "application-autoscaling:PutScalingPolicy",
+        "cloudwatch:GetMetricData",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

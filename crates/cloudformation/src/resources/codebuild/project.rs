@@ -500,6 +500,8 @@ pub struct VpcConfig {
 impl ResourceType for Project {
     const TYPE: &str = "AWS::CodeBuild::Project";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["Name"];
+    const PERMISSIONS: &[&str] = &[];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -49,6 +49,15 @@ impl Tag {
 impl ResourceType for Connection {
     const TYPE: &str = "AWS::CodeConnections::Connection";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["ConnectionName", "HostArn", "ProviderType"];
+    const PERMISSIONS: &[&str] = &[
+        "codeconnections:CreateConnection",
+        "codeconnections:DeleteConnection",
+        "codeconnections:GetConnection",
+        "codeconnections:ListTagsForResource",
+        "codeconnections:TagResource",
+        "codeconnections:UntagResource",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

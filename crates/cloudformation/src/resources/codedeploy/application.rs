@@ -40,4 +40,13 @@ impl Tag {
 impl ResourceType for Application {
     const TYPE: &str = "AWS::CodeDeploy::Application";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["ApplicationName", "ComputePlatform"];
+    const PERMISSIONS: &[&str] = &[
+        "codedeploy:CreateApplication",
+        "codedeploy:DeleteApplication",
+        "codedeploy:GetApplication",
+        "codedeploy:ListTagsForResource",
+        "codedeploy:TagResource",
+        "codedeploy:UntagResource",
+    ];
 }

@@ -133,4 +133,8 @@ pub struct ZonalConfig {
 impl ResourceType for DeploymentConfig {
     const TYPE: &str = "AWS::CodeDeploy::DeploymentConfig";
     const TAGS: Option<&str> = None;
+    const CREATE_ONLY: &[&str] =
+        &["ComputePlatform", "DeploymentConfigName", "MinimumHealthyHosts", "TrafficRoutingConfig", "ZonalConfig"];
+    const PERMISSIONS: &[&str] =
+        &["codedeploy:CreateDeploymentConfig", "codedeploy:DeleteDeploymentConfig", "codedeploy:GetDeploymentConfig"];
 }

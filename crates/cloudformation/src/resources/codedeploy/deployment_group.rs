@@ -431,4 +431,23 @@ pub enum TriggerConfigTriggerEvent {
 impl ResourceType for DeploymentGroup {
     const TYPE: &str = "AWS::CodeDeploy::DeploymentGroup";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["ApplicationName", "DeploymentGroupName"];
+    const PERMISSIONS: &[&str] = &[
+        "codedeploy:CreateDeployment",
+        "codedeploy:CreateDeploymentGroup",
+        "codedeploy:DeleteDeploymentGroup",
+        "codedeploy:GetApplicationRevision",
+        "codedeploy:GetDeployment",
+        "codedeploy:GetDeploymentConfig",
+        "codedeploy:GetDeploymentGroup",
+        "codedeploy:ListDeployments",
+        "codedeploy:ListTagsForResource",
+        "codedeploy:RegisterApplicationRevision",
+        "codedeploy:RegisterOnPremisesInstance",
+        "codedeploy:StopDeployment",
+        "codedeploy:TagResource",
+        "codedeploy:UntagResource",
+        "codedeploy:UpdateDeploymentGroup",
+        "iam:PassRole",
+    ];
 }

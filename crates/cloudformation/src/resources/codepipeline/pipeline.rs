@@ -507,6 +507,23 @@ impl VariableDeclaration {
 impl ResourceType for Pipeline {
     const TYPE: &str = "AWS::CodePipeline::Pipeline";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["Name"];
+    const PERMISSIONS: &[&str] = &[
+        "codepipeline:CreatePipeline",
+        "codepipeline:DeletePipeline",
+        "codepipeline:DisableStageTransition",
+        "codepipeline:EnableStageTransition",
+        "codepipeline:GetPipeline",
+        "codepipeline:GetPipelineState",
+        "codepipeline:ListTagsForResource",
+        "codepipeline:StartPipelineExecution",
+        "codepipeline:TagResource",
+        "codepipeline:UntagResource",
+        "codepipeline:UpdatePipeline",
+        "codestar-connections:PassConnection",
+        "iam:GetRole",
+        "iam:PassRole",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -42,6 +42,17 @@ impl Tag {
 impl ResourceType for EIP {
     const TYPE: &str = "AWS::EC2::EIP";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["Address", "IpamPoolId", "NetworkBorderGroup", "TransferAddress"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:AcceptAddressTransfer",
+        "ec2:AllocateAddress",
+        "ec2:AssociateAddress",
+        "ec2:CreateTags",
+        "ec2:DeleteTags",
+        "ec2:DescribeAddresses",
+        "ec2:DisassociateAddress",
+        "ec2:ReleaseAddress",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -28,6 +28,14 @@ impl Tag {
 impl ResourceType for InternetGateway {
     const TYPE: &str = "AWS::EC2::InternetGateway";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &[];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:CreateInternetGateway",
+        "ec2:CreateTags",
+        "ec2:DeleteInternetGateway",
+        "ec2:DeleteTags",
+        "ec2:DescribeInternetGateways",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

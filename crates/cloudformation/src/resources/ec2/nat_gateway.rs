@@ -82,6 +82,19 @@ impl Tag {
 impl ResourceType for NatGateway {
     const TYPE: &str = "AWS::EC2::NatGateway";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] =
+        &["AllocationId", "AvailabilityMode", "ConnectivityType", "PrivateIpAddress", "SubnetId", "VpcId"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:AssignPrivateNatGatewayAddress",
+        "ec2:AssociateNatGatewayAddress",
+        "ec2:CreateNatGateway",
+        "ec2:CreateTags",
+        "ec2:DeleteNatGateway",
+        "ec2:DeleteTags",
+        "ec2:DescribeNatGateways",
+        "ec2:DisassociateNatGatewayAddress",
+        "ec2:UnassignPrivateNatGatewayAddress",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -67,6 +67,15 @@ impl Route {
 impl ResourceType for Route {
     const TYPE: &str = "AWS::EC2::Route";
     const TAGS: Option<&str> = None;
+    const CREATE_ONLY: &[&str] =
+        &["DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId", "RouteTableId"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:CreateRoute",
+        "ec2:DeleteRoute",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeRouteTables",
+        "ec2:ReplaceRoute",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

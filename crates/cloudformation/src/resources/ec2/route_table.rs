@@ -35,6 +35,14 @@ impl Tag {
 impl ResourceType for RouteTable {
     const TYPE: &str = "AWS::EC2::RouteTable";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["VpcId"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:CreateRouteTable",
+        "ec2:CreateTags",
+        "ec2:DeleteRouteTable",
+        "ec2:DeleteTags",
+        "ec2:DescribeRouteTables",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -126,6 +126,21 @@ impl Tag {
 impl ResourceType for SecurityGroup {
     const TYPE: &str = "AWS::EC2::SecurityGroup";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["GroupDescription", "GroupName", "VpcId"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:AuthorizeSecurityGroupEgress",
+        "ec2:AuthorizeSecurityGroupIngress",
+        "ec2:CreateSecurityGroup",
+        "ec2:CreateTags",
+        "ec2:DeleteSecurityGroup",
+        "ec2:DeleteTags",
+        "ec2:DescribeInstances",
+        "ec2:DescribeSecurityGroups",
+        "ec2:RevokeSecurityGroupEgress",
+        "ec2:RevokeSecurityGroupIngress",
+        "ec2:UpdateSecurityGroupRuleDescriptionsEgress",
+        "ec2:UpdateSecurityGroupRuleDescriptionsIngress",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -94,6 +94,29 @@ impl Tag {
 impl ResourceType for Subnet {
     const TYPE: &str = "AWS::EC2::Subnet";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &[
+        "AvailabilityZone",
+        "AvailabilityZoneId",
+        "CidrBlock",
+        "Ipv4IpamPoolId",
+        "Ipv4NetmaskLength",
+        "Ipv6IpamPoolId",
+        "Ipv6Native",
+        "Ipv6NetmaskLength",
+        "OutpostArn",
+        "VpcId",
+    ];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:AssociateSubnetCidrBlock",
+        "ec2:CreateSubnet",
+        "ec2:CreateTags",
+        "ec2:DeleteSubnet",
+        "ec2:DeleteTags",
+        "ec2:DescribeNetworkAcls",
+        "ec2:DescribeSubnets",
+        "ec2:DisassociateSubnetCidrBlock",
+        "ec2:ModifySubnetAttribute",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -21,6 +21,14 @@ impl SubnetRouteTableAssociation {
 impl ResourceType for SubnetRouteTableAssociation {
     const TYPE: &str = "AWS::EC2::SubnetRouteTableAssociation";
     const TAGS: Option<&str> = None;
+    const CREATE_ONLY: &[&str] = &["RouteTableId", "SubnetId"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:AssociateRouteTable",
+        "ec2:DescribeRouteTables",
+        "ec2:DescribeSubnets",
+        "ec2:DisassociateRouteTable",
+        "ec2:ReplaceRouteTableAssociation",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -187,6 +187,21 @@ pub enum VpcEncryptionControlVpcPeeringExclusion {
 impl ResourceType for VPC {
     const TYPE: &str = "AWS::EC2::VPC";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["CidrBlock", "Ipv4IpamPoolId", "Ipv4NetmaskLength", "VpcEncryptionControl"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:CreateTags",
+        "ec2:CreateVpc",
+        "ec2:CreateVpcEncryptionControl",
+        "ec2:DeleteTags",
+        "ec2:DeleteVpc",
+        "ec2:DescribeNetworkAcls",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeVpcAttribute",
+        "ec2:DescribeVpcEncryptionControls",
+        "ec2:DescribeVpcs",
+        "ec2:ModifyVpcAttribute",
+        "ec2:ModifyVpcTenancy",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -144,6 +144,29 @@ pub enum VPCEndpointVpcEndpointType {
 impl ResourceType for VPCEndpoint {
     const TYPE: &str = "AWS::EC2::VPCEndpoint";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &[
+        "DnsOptions",
+        "ResourceConfigurationArn",
+        "ServiceName",
+        "ServiceNetworkArn",
+        "ServiceRegion",
+        "VpcEndpointType",
+        "VpcId",
+    ];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:CreateTags",
+        "ec2:CreateVpcEndpoint",
+        "ec2:DeleteTags",
+        "ec2:DeleteVpcEndpoints",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSubnets",
+        "ec2:DescribeVpcEndpoints",
+        "ec2:DescribeVpcs",
+        "ec2:ModifyVpcEndpoint",
+        "vpc-lattice:CreateServiceNetworkVpcEndpointAssociation",
+        "vpc-lattice:DescribeServiceNetworkVpcEndpointAssociation",
+        "vpce:AllowMultiRegion",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

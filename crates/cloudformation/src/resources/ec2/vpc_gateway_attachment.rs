@@ -24,6 +24,15 @@ impl VPCGatewayAttachment {
 impl ResourceType for VPCGatewayAttachment {
     const TYPE: &str = "AWS::EC2::VPCGatewayAttachment";
     const TAGS: Option<&str> = None;
+    const CREATE_ONLY: &[&str] = &["VpcId"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:AttachInternetGateway",
+        "ec2:AttachVpnGateway",
+        "ec2:DescribeInternetGateways",
+        "ec2:DescribeVpnGateways",
+        "ec2:DetachInternetGateway",
+        "ec2:DetachVpnGateway",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -117,6 +117,22 @@ pub struct Tag {
 impl ResourceType for Cluster {
     const TYPE: &str = "AWS::ECS::Cluster";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["ClusterName"];
+    const PERMISSIONS: &[&str] = &[
+        "ecs:CreateCluster",
+        "ecs:DeleteCluster",
+        "ecs:DescribeClusters",
+        "ecs:ListTagsForResource",
+        "ecs:PutAccountSetting",
+        "ecs:PutAccountSettingDefault",
+        "ecs:PutClusterCapacityProviders",
+        "ecs:TagResource",
+        "ecs:UntagResource",
+        "ecs:UpdateCluster",
+        "ecs:UpdateClusterSettings",
+        "iam:CreateServiceLinkedRole",
+        "kms:DescribeKey",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -943,6 +943,20 @@ impl VpcLatticeConfiguration {
 impl ResourceType for Service {
     const TYPE: &str = "AWS::ECS::Service";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["Cluster", "Role", "SchedulingStrategy", "ServiceName"];
+    const PERMISSIONS: &[&str] = &[
+        "ecs:CreateService",
+        "ecs:DeleteService",
+        "ecs:DescribeServiceDeployments",
+        "ecs:DescribeServices",
+        "ecs:ListServiceDeployments",
+        "ecs:ListTagsForResource",
+        "ecs:StopServiceDeployment",
+        "ecs:TagResource",
+        "ecs:UntagResource",
+        "ecs:UpdateService",
+        "iam:PassRole",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -864,6 +864,35 @@ pub struct VolumeFrom {
 impl ResourceType for TaskDefinition {
     const TYPE: &str = "AWS::ECS::TaskDefinition";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &[
+        "ContainerDefinitions",
+        "Cpu",
+        "EnableFaultInjection",
+        "EphemeralStorage",
+        "ExecutionRoleArn",
+        "Family",
+        "InferenceAccelerators",
+        "IpcMode",
+        "Memory",
+        "NetworkMode",
+        "PidMode",
+        "PlacementConstraints",
+        "ProxyConfiguration",
+        "RequiresCompatibilities",
+        "RuntimePlatform",
+        "TaskRoleArn",
+        "Volumes",
+    ];
+    const PERMISSIONS: &[&str] = &[
+        "ecs:DeregisterTaskDefinition",
+        "ecs:DescribeTaskDefinition",
+        "ecs:ListTagsForResource",
+        "ecs:RegisterTaskDefinition",
+        "ecs:TagResource",
+        "ecs:UntagResource",
+        "iam:GetRole",
+        "iam:PassRole",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

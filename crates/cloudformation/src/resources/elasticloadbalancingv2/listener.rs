@@ -398,6 +398,19 @@ pub struct TargetGroupTuple {
 impl ResourceType for Listener {
     const TYPE: &str = "AWS::ElasticLoadBalancingV2::Listener";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["LoadBalancerArn"];
+    const PERMISSIONS: &[&str] = &[
+        "cognito-idp:DescribeUserPoolClient",
+        "elasticloadbalancing:AddTags",
+        "elasticloadbalancing:CreateListener",
+        "elasticloadbalancing:DeleteListener",
+        "elasticloadbalancing:DescribeListenerAttributes",
+        "elasticloadbalancing:DescribeListeners",
+        "elasticloadbalancing:DescribeTags",
+        "elasticloadbalancing:ModifyListener",
+        "elasticloadbalancing:ModifyListenerAttributes",
+        "elasticloadbalancing:RemoveTags",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

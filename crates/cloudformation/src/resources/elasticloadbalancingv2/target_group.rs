@@ -166,6 +166,23 @@ pub enum TargetGroupTargetType {
 impl ResourceType for TargetGroup {
     const TYPE: &str = "AWS::ElasticLoadBalancingV2::TargetGroup";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] =
+        &["IpAddressType", "Name", "Port", "Protocol", "ProtocolVersion", "TargetType", "VpcId"];
+    const PERMISSIONS: &[&str] = &[
+        "ec2:DescribeVpcs",
+        "elasticloadbalancing:AddTags",
+        "elasticloadbalancing:CreateTargetGroup",
+        "elasticloadbalancing:DeleteTargetGroup",
+        "elasticloadbalancing:DeregisterTargets",
+        "elasticloadbalancing:DescribeTags",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
+        "elasticloadbalancing:DescribeTargetGroups",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:ModifyTargetGroup",
+        "elasticloadbalancing:ModifyTargetGroupAttributes",
+        "elasticloadbalancing:RegisterTargets",
+        "elasticloadbalancing:RemoveTags",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

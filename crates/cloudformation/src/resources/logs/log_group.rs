@@ -57,6 +57,32 @@ impl Tag {
 impl ResourceType for LogGroup {
     const TYPE: &str = "AWS::Logs::LogGroup";
     const TAGS: Option<&str> = Some("Tags");
+    const CREATE_ONLY: &[&str] = &["LogGroupName"];
+    const PERMISSIONS: &[&str] = &[
+        "firehose:TagDeliveryStream",
+        "logs:AssociateKmsKey",
+        "logs:CreateLogDelivery",
+        "logs:CreateLogGroup",
+        "logs:DeleteDataProtectionPolicy",
+        "logs:DeleteIndexPolicy",
+        "logs:DeleteLogGroup",
+        "logs:DeleteResourcePolicy",
+        "logs:DeleteRetentionPolicy",
+        "logs:DescribeIndexPolicies",
+        "logs:DescribeLogGroups",
+        "logs:DescribeResourcePolicies",
+        "logs:DisassociateKmsKey",
+        "logs:GetDataProtectionPolicy",
+        "logs:ListTagsForResource",
+        "logs:PutBearerTokenAuthentication",
+        "logs:PutDataProtectionPolicy",
+        "logs:PutIndexPolicy",
+        "logs:PutLogGroupDeletionProtection",
+        "logs:PutResourcePolicy",
+        "logs:PutRetentionPolicy",
+        "logs:TagResource",
+        "logs:UntagResource",
+    ];
 }
 
 /// What `Fn::GetAtt` reads from a resource of this type.

@@ -22,4 +22,6 @@ impl BucketPolicy {
 impl ResourceType for BucketPolicy {
     const TYPE: &str = "AWS::S3::BucketPolicy";
     const TAGS: Option<&str> = None;
+    const CREATE_ONLY: &[&str] = &["Bucket"];
+    const PERMISSIONS: &[&str] = &["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
 }
