@@ -1,44 +1,72 @@
-//! From a push to production: artifact bucket, builds and the pipeline.
+//! From a push to production: artifact bucket, builds, the pipeline and who hears of it.
 
 mod builds;
+mod notices;
 mod pipeline;
-mod storage;
+mod source;
 
-use environment::{EnvironmentName, Project};
+use environment::{Environment, EnvironmentName, Project};
 use serde_json::Value as Json;
 
+use crate::buckets::{Private, bucket_logs};
 use crate::names::Names;
-use crate::resources::codeconnections::Connection;
-use crate::resources::codeconnections::connection::ConnectionProviderType;
+use crate::registry::shared_key;
+use crate::resources::s3::Bucket;
 use crate::stack::tags;
-use crate::template::Template;
-use crate::value::Intrinsic;
+use crate::template::{Handle, Template};
+use crate::value::{ACCOUNT, Intrinsic, REGION};
+use crate::{service, sub};
 
-pub(crate) fn template(project: &Project) -> Json {
+/// Days that artifacts and build caches are kept.
+const ARTIFACT_DAYS: i64 = 30;
+/// Days that requests to artifacts are remembered.
+const LOG_DAYS: i64 = 365;
+
+/// What the parts of the stack know of each other. The environment stands for all of them: one pipeline serves
+/// environments of one place, one engine and one architecture only.
+#[derive(Clone, Copy)]
+struct Delivery<'a> {
+    project: &'a Project,
+    environment: &'a Environment,
+    bucket: &'a Handle<Bucket>,
+    key: Option<&'a Intrinsic>,
+    source: &'a source::Source,
+}
+
+pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     let mut template = Template::new(format!("{}: delivery", project.name), tags(project, None));
-    let connection = connection(&mut template, project);
-    let bucket = storage::add(&mut template, project);
-    let builds = builds::add(&mut template, project, &bucket, &connection);
-    pipeline::add(&mut template, project, &bucket, &connection, &builds);
+    let source = source::Source::add(&mut template, project);
+    let key = shared_key(project, environment.shared_encryption(project));
+    let bucket = bucket(&mut template, project, environment, key.clone());
+    let delivery = Delivery { project, environment, bucket: &bucket, key: key.as_ref(), source: &source };
+    let builds = builds::add(&mut template, delivery);
+    let topic = notices::topic(&mut template, delivery);
+    let pipeline = pipeline::add(&mut template, delivery, &builds, topic.as_ref());
+    source.start(&mut template, project, &pipeline);
+    if let Some(topic) = &topic {
+        notices::add(&mut template, delivery, topic);
+    }
     template.finish()
 }
 
-/// The connection to the repository: the project's own, or a new one that a person accepts once.
-fn connection(template: &mut Template, project: &Project) -> Intrinsic {
-    if let Some(arn) = &project.source.connection_arn {
-        return template.parameter("ConnectionArn", "String", "Connection to the repository", Some(arn));
-    }
-    let connection = Connection {
-        provider_type: Some(ConnectionProviderType::GitHub.into()),
-        ..Connection::new(project.name.as_str())
-    };
-    let connection = template.add("Connection", connection);
-    template.output("ConnectionArn", "Accept it once in the console: Connections", &connection.connection_arn());
-    connection.connection_arn()
+/// The bucket of the artifacts, and in an account the one in which its requests are recorded.
+fn bucket(
+    template: &mut Template,
+    project: &Project,
+    environment: &Environment,
+    key: Option<Intrinsic>,
+) -> Handle<Bucket> {
+    let name = |what: &str| sub![format!("{}-{what}-", project.name), ACCOUNT, "-", REGION];
+    let log_bucket = environment.in_account().then(|| {
+        // S3 writes its own records with no key of ours.
+        let logs = Private { name: name("logs"), days: LOG_DAYS, key: None, log_bucket: None };
+        logs.add(template, "LogBucket", |bucket| vec![bucket_logs(bucket)]).reference()
+    });
+    let artifacts = Private { name: name("artifacts"), days: ARTIFACT_DAYS, key, log_bucket };
+    artifacts.add(template, "ArtifactBucket", |_| Vec::new())
 }
 
 /// Where staging answers, from its service stack.
 fn staging_url(project: &Project) -> Intrinsic {
-    let names = Names::new(project, EnvironmentName::Staging);
-    Intrinsic::ImportValue(format!("{}-Url", names.service_stack()))
+    service::Imports(Names::new(project, EnvironmentName::Staging)).url()
 }

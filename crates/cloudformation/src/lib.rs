@@ -4,14 +4,21 @@
 //! stacks of an environment in the order in which they are created, [`files`] what is committed beside them,
 //! [`budget::Budget`] the time a deployment and a rollback take.
 
+mod buckets;
 pub mod budget;
 pub mod checks;
 pub mod cost;
 mod cron;
+mod data;
 mod delivery;
+mod documents;
 mod files;
+mod keys;
+mod logs;
+mod metrics;
 mod names;
 mod network;
+mod observability;
 mod policy;
 mod registry;
 pub mod resources;
@@ -19,8 +26,9 @@ mod service;
 mod stack;
 mod task;
 pub mod template;
+mod topics;
 pub mod value;
 
 pub use files::{GeneratedFile, files};
 pub use names::Names;
-pub use stack::{Stack, StackKind, StackParameter, TEMPLATE_LIMIT, Unsupported, templates};
+pub use stack::{Stack, StackKind, StackParameter, TEMPLATE_LIMIT, Unsupported, deployment_alarms, templates};

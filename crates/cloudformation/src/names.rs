@@ -36,6 +36,16 @@ impl<'a> Names<'a> {
         format!("{}-service-{}", self.project.name, self.environment)
     }
 
+    /// `smartassist-data-<environment>`.
+    pub fn data_stack(self) -> String {
+        format!("{}-data-{}", self.project.name, self.environment)
+    }
+
+    /// `smartassist-observability-<environment>`.
+    pub fn observability_stack(self) -> String {
+        format!("{}-observability-{}", self.project.name, self.environment)
+    }
+
     /// `smartassist-delivery`.
     pub fn delivery_stack(self) -> String {
         format!("{}-delivery", self.project.name)
@@ -79,6 +89,26 @@ impl<'a> Names<'a> {
     /// `smartassist-<environment>-codedeploy`.
     pub fn codedeploy_role(self) -> String {
         format!("{}-codedeploy", self.environment_wide())
+    }
+
+    /// `smartassist-<environment>-infrastructure`: what ECS uses to move traffic.
+    pub fn infrastructure_role(self) -> String {
+        format!("{}-infrastructure", self.environment_wide())
+    }
+
+    /// `smartassist-<environment>-conversations`.
+    pub fn conversations_table(self) -> String {
+        format!("{}-conversations", self.environment_wide())
+    }
+
+    /// `smartassist-<environment>-<what>`: an alarm.
+    pub fn alarm(self, what: &str) -> String {
+        format!("{}-{what}", self.environment_wide())
+    }
+
+    /// `smartassist-<environment>-validate-canary` or `-monitor-canary`: a function and its role.
+    pub fn hook(self, what: &str) -> String {
+        format!("{}-{what}-canary", self.environment_wide())
     }
 
     /// `smartassist-build`: the CodeBuild project and its role.

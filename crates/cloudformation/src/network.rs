@@ -2,20 +2,22 @@
 
 use std::net::Ipv4Addr;
 
-use environment::{EdgeSettings, Endpoint, Environment, Nat, Project};
+use environment::{Endpoint, Environment, Nat, Project};
 use serde_json::Value as Json;
 
+use crate::data;
 use crate::names::Names;
+use crate::resources::ec2::flow_log::{FlowLogLogDestinationType, FlowLogResourceType, FlowLogTrafficType};
 use crate::resources::ec2::security_group::{Egress, Ingress};
 use crate::resources::ec2::vpc_endpoint::VPCEndpointVpcEndpointType;
 use crate::resources::ec2::{
-    EIP, InternetGateway, NatGateway, Route, RouteTable, SecurityGroup, Subnet, SubnetRouteTableAssociation, VPC,
-    VPCEndpoint, VPCGatewayAttachment,
+    EIP, FlowLog, InternetGateway, NatGateway, Route, RouteTable, SecurityGroup, Subnet, SubnetRouteTableAssociation,
+    VPC, VPCEndpoint, VPCGatewayAttachment,
 };
 use crate::stack::tags;
 use crate::sub;
 use crate::template::{Handle, Resource, Template};
-use crate::value::{Intrinsic, REGION};
+use crate::value::{Intrinsic, REGION, Value};
 
 const ANYWHERE: &str = "0.0.0.0/0";
 
@@ -44,6 +46,10 @@ impl Imports<'_> {
         self.import("TaskSecurityGroup")
     }
 
+    pub(crate) fn hook_group(self) -> Intrinsic {
+        self.import("HookSecurityGroup")
+    }
+
     fn import(self, output: &str) -> Intrinsic {
         Intrinsic::ImportValue(export(self.0, output))
     }
@@ -67,16 +73,31 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
         },
     );
     template.export("VpcId", "The VPC", &vpc.reference(), &export(names, "VpcId"));
-    let private = subnets(&mut template, environment, names, &vpc);
-    security_groups(&mut template, environment, names, &vpc);
-    endpoints(&mut template, environment, &vpc, &private);
+    flow_log(&mut template, environment, names, &vpc);
+    let inside = subnets(&mut template, environment, names, &vpc);
+    security_groups(&mut template, environment, names, &vpc, &inside);
+    endpoints(&mut template, environment, &vpc, &inside);
     template.finish()
 }
 
-/// The private subnets and their route tables.
+/// Who talked to whom, refused connections too.
+fn flow_log(template: &mut Template, environment: &Environment, names: Names<'_>, vpc: &Handle<VPC>) {
+    let Some(bucket) = data::Imports::new(names, environment).flow_logs() else { return };
+    let log = FlowLog {
+        log_destination_type: Some(FlowLogLogDestinationType::S3.into()),
+        log_destination: Some(Intrinsic::explain("${Bucket}/flow/", [("Bucket", bucket)]).into()),
+        traffic_type: Some(FlowLogTrafficType::All.into()),
+        max_aggregation_interval: Some(600.into()),
+        ..FlowLog::new(vpc.reference(), FlowLogResourceType::Vpc)
+    };
+    template.add("FlowLog", log);
+}
+
+/// The private subnets, their route tables, and the addresses under which they reach the internet.
 struct Private {
     subnets: Vec<Handle<Subnet>>,
     tables: Vec<Handle<RouteTable>>,
+    addresses: Vec<Handle<EIP>>,
 }
 
 /// Public and private subnets with their routes.
@@ -97,7 +118,7 @@ fn subnets(template: &mut Template, environment: &Environment, names: Names<'_>,
     };
     template.add("PublicRoute", Resource::new(internet).after(&attachment));
 
-    let mut inside = Private { subnets: Vec::new(), tables: Vec::new() };
+    let mut inside = Private { subnets: Vec::new(), tables: Vec::new(), addresses: Vec::new() };
     for zone in 1..=environment.network.zones {
         let public = subnet(template, environment, vpc, zone, "Public");
         let exported = format!("PublicSubnet{zone}");
@@ -108,7 +129,7 @@ fn subnets(template: &mut Template, environment: &Environment, names: Names<'_>,
         if zone == 1 || environment.network.nat == Nat::PerZone {
             let table = template.add(format!("PrivateRouteTable{zone}"), RouteTable::new(vpc.reference()));
             if environment.network.nat != Nat::None {
-                nat(template, zone, &public, &table, &attachment);
+                inside.addresses.push(nat(template, zone, &public, &table, &attachment));
             }
             inside.tables.push(table);
         }
@@ -159,7 +180,7 @@ fn nat(
     public: &Handle<Subnet>,
     private_table: &Handle<RouteTable>,
     attachment: &Handle<VPCGatewayAttachment>,
-) {
+) -> Handle<EIP> {
     let address = EIP { domain: Some("vpc".into()), ..EIP::default() };
     let address = template.add(format!("NatAddress{zone}"), Resource::new(address).after(attachment));
     let gateway = template.add(
@@ -176,49 +197,70 @@ fn nat(
         ..Route::new(private_table.reference())
     };
     template.add(format!("PrivateRoute{zone}"), route);
+    address
 }
 
 /// Only the load balancer reaches tasks; tasks reach only HTTPS.
-fn security_groups(template: &mut Template, environment: &Environment, names: Names<'_>, vpc: &Handle<VPC>) {
+fn security_groups(
+    template: &mut Template,
+    environment: &Environment,
+    names: Names<'_>,
+    vpc: &Handle<VPC>,
+    inside: &Private,
+) {
     let container = i64::from(Project::CONTAINER_PORT);
     let cidr = environment.network.cidr.as_str();
-    let load_balancer = template.add(
-        "LoadBalancerSecurityGroup",
-        SecurityGroup {
+    let mut add = |id: &str, description: &str, ingress: Vec<Ingress>, egress: Vec<Egress>| {
+        let group = SecurityGroup {
             vpc_id: Some(vpc.reference().into()),
-            security_group_ingress: Some(edge_rules(&environment.edge, cidr)),
-            security_group_egress: Some(vec![egress(cidr, container, "To the tasks")]),
-            ..SecurityGroup::new("What reaches the load balancer")
-        },
+            security_group_ingress: (!ingress.is_empty()).then_some(ingress),
+            security_group_egress: Some(egress),
+            ..SecurityGroup::new(description)
+        };
+        let group = template.add(id, group);
+        template.export(id, "A security group", &group.group_id(), &export(names, id));
+        group
+    };
+    let load_balancer = add(
+        "LoadBalancerSecurityGroup",
+        "What reaches the load balancer",
+        edge_rules(environment, inside),
+        vec![egress(cidr, container, "To the tasks")],
     );
     let from_load_balancer = Ingress {
         source_security_group_id: Some(load_balancer.group_id().into()),
         ..ingress(container, "From the load balancer")
     };
-    let tasks = template.add(
-        "TaskSecurityGroup",
-        SecurityGroup {
-            vpc_id: Some(vpc.reference().into()),
-            security_group_ingress: Some(vec![from_load_balancer]),
-            security_group_egress: Some(vec![egress(ANYWHERE, 443, "To AWS services")]),
-            ..SecurityGroup::new("What reaches the tasks")
-        },
-    );
-    let exports = [("LoadBalancerSecurityGroup", &load_balancer), ("TaskSecurityGroup", &tasks)];
-    for (output, group) in exports {
-        template.export(output, "A security group", &group.group_id(), &export(names, output));
+    let services = || egress(ANYWHERE, 443, "To AWS services");
+    add("TaskSecurityGroup", "What reaches the tasks", vec![from_load_balancer], vec![services()]);
+    if environment.deployment.hooks.is_some() {
+        let mut out = vec![services()];
+        if environment.edge.test_port != 443 {
+            out.push(egress(ANYWHERE, environment.edge.test_port.into(), "To the test listener"));
+        }
+        add("HookSecurityGroup", "Where the deployment's functions may go", Vec::new(), out);
     }
 }
 
-fn edge_rules(edge: &EdgeSettings, vpc: &str) -> Vec<Ingress> {
-    let from = |range: &str, port: i64, description: &str| Ingress {
-        cidr_ip: Some(range.into()),
-        ..ingress(port, description)
+fn edge_rules(environment: &Environment, inside: &Private) -> Vec<Ingress> {
+    let edge = &environment.edge;
+    let from = |range: Value<String>, port: u16, description: &str| Ingress {
+        cidr_ip: Some(range),
+        ..ingress(port.into(), description)
     };
-    let mut rules = vec![from(ANYWHERE, edge.port.into(), "Customers")];
-    let own = [vpc.to_owned()];
+    let mut rules = vec![from(ANYWHERE.into(), edge.port, "Customers")];
+    if edge.redirects_http() {
+        rules.push(from(ANYWHERE.into(), 80, "Customers, who are sent on to HTTPS"));
+    }
+    let own = [environment.network.cidr.clone()];
     let sources = if edge.test_sources.is_empty() { &own[..] } else { &edge.test_sources[..] };
-    rules.extend(sources.iter().map(|range| from(range, edge.test_port.into(), "Tests before production traffic")));
+    let tests = "Tests before production traffic";
+    rules.extend(sources.iter().map(|range| from(range.as_str().into(), edge.test_port, tests)));
+    if environment.deployment.hooks.is_some() {
+        // The load balancer's name leads to its public addresses, even from within the VPC.
+        let addresses = inside.addresses.iter().map(|address| sub![address.reference(), "/32"].into());
+        rules.extend(addresses.map(|range| from(range, edge.test_port, "The deployment's functions")));
+    }
     rules
 }
 
@@ -243,7 +285,7 @@ fn egress(range: &str, port: i64, description: &str) -> Egress {
 
 fn endpoints(template: &mut Template, environment: &Environment, vpc: &Handle<VPC>, private: &Private) {
     let (gateways, interfaces): (Vec<Endpoint>, Vec<Endpoint>) =
-        environment.network.endpoints.iter().partition(|endpoint| endpoint.is_gateway());
+        environment.endpoints().into_iter().partition(|endpoint| endpoint.is_gateway());
     let service = |name: &str| sub!["com.amazonaws.", REGION, ".", name];
     for endpoint in gateways {
         let gateway = VPCEndpoint {

@@ -1,16 +1,21 @@
 //! What runs an environment: cluster, tasks, load balancer and blue/green deployments.
 
+mod alarms;
 mod balancing;
 mod deployment;
+mod firewall;
+mod hooks;
+mod native;
 mod scaling;
 
-use environment::{Capacity, Environment, Project};
+use environment::{Capacity, Engine, Environment, Project};
 use serde_json::Value as Json;
 
+use crate::keys::decrypt_through;
 use crate::names::Names;
-use crate::network::Imports;
 use crate::policy::{Statement, role};
-use crate::resources::ecs::cluster::ClusterSettings;
+use crate::registry::PULL;
+use crate::resources::ecs::cluster::{self, ClusterSettings};
 use crate::resources::ecs::service::{
     AwsVpcConfiguration, AwsVpcConfigurationAssignPublicIp, CapacityProviderStrategyItem, DeploymentController,
     DeploymentControllerType, LoadBalancer, NetworkConfiguration, ServiceLaunchType, ServicePropagateTags,
@@ -21,13 +26,47 @@ use crate::resources::logs::LogGroup;
 use crate::stack::tags;
 use crate::template::{Handle, Resource, Template};
 use crate::value::{Intrinsic, arn};
-use crate::{sub, task};
+use crate::{data, logs, network, sub, task};
 
-/// Days that container logs are kept.
-const LOG_RETENTION_DAYS: i64 = 30;
+pub(crate) use alarms::gates;
+
+/// What other stacks need of this one, by import.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Imports<'a>(pub(crate) Names<'a>);
+
+impl Imports<'_> {
+    /// Where customers reach the service.
+    pub(crate) fn url(self) -> Intrinsic {
+        self.import("Url")
+    }
+
+    /// The topic of the environment's alarms.
+    pub(crate) fn alerts(self) -> Intrinsic {
+        self.import("Alerts")
+    }
+
+    /// The load balancer as metrics name it.
+    pub(crate) fn load_balancer(self) -> Intrinsic {
+        self.import("LoadBalancer")
+    }
+
+    /// A target group as metrics name it.
+    pub(crate) fn target_group(self, colour: &str) -> Intrinsic {
+        self.import(colour)
+    }
+
+    fn import(self, output: &str) -> Intrinsic {
+        Intrinsic::ImportValue(export(self.0, output))
+    }
+}
+
+fn export(names: Names<'_>, output: &str) -> String {
+    format!("{}-{output}", names.service_stack())
+}
 
 pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     let names = Names::new(project, environment.name);
+    let stored = data::Imports::new(names, environment);
     let description = format!("{}: service of {}", project.name, environment.name);
     let mut template = Template::new(description, tags(project, Some(environment)));
 
@@ -42,31 +81,33 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     let desired = template.parameter("DesiredCount", "Number", "Tasks that run now", Some(&desired));
     let is_live = template.when_given("HasTaskDefinition", &live);
 
-    let logs = LogGroup {
-        log_group_name: Some(names.log_group().into()),
-        retention_in_days: Some(LOG_RETENTION_DAYS.into()),
-        ..LogGroup::default()
-    };
-    let logs = template.add("LogGroup", Resource::new(logs).disposable());
-    let cluster = template.add("Cluster", cluster(names));
+    let logs = logs::group(names.log_group(), environment.log_retention(), stored.key());
+    let logs = template.add("LogGroup", logs);
+    let cluster = template.add("Cluster", cluster(environment, names));
     let execution_role = template.add("ExecutionRole", execution_role(project, environment, &logs));
-    // The chatbot calls no AWS service; the role exists so that permissions have a place.
-    let task_role = role(names.task_role(), "What the chatbot may do", "ecs-tasks.amazonaws.com", Vec::new());
-    let task_role = template.add("TaskRole", task_role);
+    let task_role = template.add("TaskRole", task_role(names, stored));
     // Retained: deployments that came later may still run, or roll back to, this revision.
     let first = task::resource(project, environment, &image, execution_role.arn(), task_role.arn(), logs.reference());
     let first = template.add("FirstTaskDefinition", Resource::new(first).retained());
 
     let balancer = balancing::add(&mut template, environment, names);
+    firewall::add(&mut template, environment, names, &balancer, stored.key());
+    let alarms = alarms::add(&mut template, environment, names, &balancer, stored.key());
+    let hooks = hooks::add(&mut template, environment, names, &balancer, stored.key());
+
+    let native = native::Native::of(&mut template, environment, names, &balancer, &alarms, hooks.as_ref());
     let service = Service {
         service_name: Some(names.service().into()),
         cluster: Some(cluster.reference().into()),
         task_definition: Some(is_live.choose(live, first.reference()).into()),
         desired_count: Some(desired.into()),
+        deployment_controller: Some(DeploymentController { r#type: Some(controller(environment).into()) }),
+        deployment_configuration: native.as_ref().map(|native| native.configuration.clone()),
         load_balancers: Some(vec![LoadBalancer {
             container_name: Some(names.service().into()),
             container_port: Some(i64::from(Project::CONTAINER_PORT).into()),
             target_group_arn: Some(balancer.blue.reference().into()),
+            advanced_configuration: native.map(|native| native.traffic),
             ..LoadBalancer::default()
         }]),
         ..service_settings(environment, names)
@@ -74,8 +115,12 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     let service = Resource::new(service).after(&balancer.production).after(&balancer.test);
     let service = template.add("Service", service);
 
-    deployment::add(&mut template, environment, names, &balancer, &cluster, &service, [&execution_role, &task_role]);
-    scaling::add(&mut template, environment, &cluster, &service);
+    if environment.deployment.engine == Engine::Codedeploy {
+        let roles = [&execution_role, &task_role];
+        let parts = deployment::Parts { balancer: &balancer, cluster: &cluster, service: &service, alarms, roles };
+        deployment::add(&mut template, environment, names, parts);
+    }
+    scaling::add(&mut template, environment, &balancer, &cluster, &service);
 
     let outputs = [
         ("ClusterName", "The ECS cluster", cluster.reference()),
@@ -88,8 +133,24 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     template.finish()
 }
 
-fn cluster(names: Names<'_>) -> Cluster {
+fn controller(environment: &Environment) -> DeploymentControllerType {
+    match environment.deployment.engine {
+        Engine::Codedeploy => DeploymentControllerType::CodeDeploy,
+        Engine::Ecs => DeploymentControllerType::Ecs,
+    }
+}
+
+fn cluster(environment: &Environment, names: Names<'_>) -> Cluster {
+    let provider = match environment.task.capacity {
+        Capacity::OnDemand => "FARGATE",
+        Capacity::Spot => "FARGATE_SPOT",
+    };
     Cluster {
+        default_capacity_provider_strategy: Some(vec![cluster::CapacityProviderStrategyItem {
+            capacity_provider: Some(provider.into()),
+            weight: Some(1.into()),
+            ..cluster::CapacityProviderStrategyItem::default()
+        }]),
         cluster_name: Some(names.environment_wide().into()),
         cluster_settings: Some(vec![ClusterSettings {
             name: Some("containerInsights".into()),
@@ -101,19 +162,21 @@ fn cluster(names: Names<'_>) -> Cluster {
 }
 
 /// What ECS uses to start a task: pull this one repository, write to this one log group, read these secrets.
-fn execution_role(project: &Project, environment: &Environment, logs: &Handle<LogGroup>) -> Role {
+fn execution_role(project: &Project, environment: &Environment, logs: &Handle<LogGroup>) -> Resource<Role> {
     let names = Names::new(project, environment.name);
     let repository = arn("ecr", format!("repository/{}", project.image_repository));
-    let pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"];
     let mut statements = vec![
-        Statement::allow_unscoped("RegistryLogin", ["ecr:GetAuthorizationToken"]),
-        Statement::allow("PullImage", pull, [repository]),
+        registry_login(),
+        Statement::allow("PullImage", PULL, [repository]),
         Statement::allow("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [logs.arn()]),
     ];
     if !environment.secrets.is_empty() {
         // Secrets Manager appends a dash and six characters to every name.
         let secrets = environment.secrets.values().map(|name| arn("secretsmanager", format!("secret:{name}-??????")));
         statements.push(Statement::allow("ReadSecrets", ["secretsmanager:GetSecretValue"], secrets));
+        if let Some(key) = data::Imports::new(names, environment).key() {
+            statements.push(decrypt_through(&key, "secretsmanager"));
+        }
     }
     if !environment.parameters.is_empty() {
         let of = |name: &String| arn("ssm", format!("parameter/{}", name.trim_start_matches('/')));
@@ -123,9 +186,38 @@ fn execution_role(project: &Project, environment: &Environment, logs: &Handle<Lo
     role(names.execution_role(), "What ECS uses to start a task", "ecs-tasks.amazonaws.com", statements)
 }
 
+/// A login is for the registry of the whole account; what it may read is another statement's.
+pub(crate) fn registry_login() -> Statement {
+    Statement::allow_unscoped(
+        "RegistryLogin",
+        ["ecr:GetAuthorizationToken"],
+        "AWS has no resource for it: a login is for the account's registry, and repositories are granted one by one",
+    )
+}
+
+/// What the chatbot itself may do: keep conversations in its table, if it has one.
+fn task_role(names: Names<'_>, stored: data::Imports<'_>) -> Resource<Role> {
+    let keep = [
+        "dynamodb:BatchGetItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:DescribeTable",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:UpdateItem",
+    ];
+    let mut statements = Vec::new();
+    if let Some(table) = stored.table() {
+        statements.push(Statement::allow("KeepConversations", keep, [table]));
+    }
+    role(names.task_role(), "What the chatbot may do", "ecs-tasks.amazonaws.com", statements)
+}
+
 /// What the service's settings say, without what it refers to in its stack.
 fn service_settings(environment: &Environment, names: Names<'_>) -> Service {
-    let network = Imports(names);
+    let network = network::Imports(names);
     let subnets = (1..=environment.network.zones).map(|zone| network.private_subnet(zone).into());
     let (launch_type, strategy) = match environment.task.capacity {
         Capacity::OnDemand => (Some(ServiceLaunchType::Fargate.into()), None),
@@ -140,7 +232,6 @@ fn service_settings(environment: &Environment, names: Names<'_>) -> Service {
     };
     let grace = i64::try_from(environment.health_check.grace_period.as_seconds()).unwrap_or(i64::MAX);
     Service {
-        deployment_controller: Some(DeploymentController { r#type: Some(DeploymentControllerType::CodeDeploy.into()) }),
         launch_type,
         capacity_provider_strategy: strategy,
         network_configuration: Some(NetworkConfiguration {

@@ -79,7 +79,7 @@ fn container(environment: &Environment, names: Names<'_>, references: References
             retries: Some(i64::from(health.unhealthy_threshold).into()),
             start_period: Some(seconds(health.start_period)),
         }),
-        environment: Some(plain_variables(environment)),
+        environment: Some(plain_variables(environment, names)),
         secrets: secrets(environment, &references),
         mount_points: Some(vec![MountPoint {
             source_volume: Some("data".into()),
@@ -100,7 +100,7 @@ fn container(environment: &Environment, names: Names<'_>, references: References
     }
 }
 
-fn plain_variables(environment: &Environment) -> Vec<KeyValuePair> {
+fn plain_variables(environment: &Environment, names: Names<'_>) -> Vec<KeyValuePair> {
     let store = environment.chat.conversation_store;
     let variable = |name: &str, value: &str| KeyValuePair { name: Some(name.into()), value: Some(value.into()) };
     let mut all = vec![
@@ -109,9 +109,10 @@ fn plain_variables(environment: &Environment) -> Vec<KeyValuePair> {
         variable(variables::DRAIN_DELAY_SECONDS, &variables::DRAIN_DELAY.as_seconds().to_string()),
         variable(variables::DRAIN_DEADLINE_SECONDS, &environment.task.drain.as_seconds().to_string()),
     ];
-    if store == ConversationStore::Embedded {
-        all.push(variable(variables::CONVERSATIONS_DIR, &format!("{DATA}/conversations")));
-    }
+    all.push(match store {
+        ConversationStore::Embedded => variable(variables::CONVERSATIONS_DIR, &format!("{DATA}/conversations")),
+        ConversationStore::Dynamodb => variable(variables::CONVERSATIONS_TABLE, &names.conversations_table()),
+    });
     all
 }
 
@@ -139,19 +140,27 @@ fn seconds(span: environment::Span) -> Value<i64> {
 /// The `taskdef.json` that the pipeline registers, with its placeholder for the image.
 pub(crate) fn file(project: &Project, environment: &Environment) -> Json {
     let names = Names::new(project, environment.name);
-    let account = environment.account();
-    let region = environment.region(project);
-    let partition = if region.starts_with("cn-") { "aws-cn" } else { "aws" };
-    let role = |name: String| format!("arn:{partition}:iam::{account}:role/{name}").into();
+    let (account, region) = (environment.account(), environment.region(project));
+    let role = |name: String| format!("arn:{}:iam::{account}:role/{name}", partition(region)).into();
     let references = References {
         image: "<IMAGE1_NAME>".into(),
         execution_role: role(names.execution_role()),
         task_role: role(names.task_role()),
         log_group: names.log_group().into(),
         region: region.into(),
-        arn: &|service, resource| format!("arn:{partition}:{service}:{region}:{account}:{resource}").into(),
+        arn: &|service, resource| fixed_arn(project, environment, service, resource).into(),
     };
     lower_first(to_json(&definition(project, environment, references)))
+}
+
+/// The ARN of a resource of the environment's account and region, for files that CloudFormation does not read.
+pub(crate) fn fixed_arn(project: &Project, environment: &Environment, service: &str, resource: &str) -> String {
+    let region = environment.region(project);
+    format!("arn:{}:{service}:{region}:{}:{resource}", partition(region), environment.account())
+}
+
+fn partition(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "aws-cn" } else { "aws" }
 }
 
 /// The template's resource.

@@ -61,13 +61,101 @@ impl<P> Handle<P> {
 pub struct Resource<P> {
     properties: P,
     depends_on: Vec<String>,
+    condition: Option<String>,
     deletion: Option<&'static str>,
+    exceptions: Vec<Exception>,
+    reasons: Vec<(&'static str, &'static str)>,
+}
+
+/// A validator's rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Of cfn-lint: `W3011`.
+    CfnLint(&'static str),
+    /// Of checkov: `CKV_AWS_18`.
+    Checkov(&'static str),
+    /// Of AWS Control Tower, by way of cfn-guard: `CT.S3.PR.1`.
+    ControlTower(&'static str),
+}
+
+/// A rule that does not hold for one resource, and why that is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Exception {
+    rule: Rule,
+    reason: &'static str,
+}
+
+impl Rule {
+    const fn tool_and_id(self) -> (&'static str, &'static str) {
+        match self {
+            Rule::CfnLint(id) => ("cfn-lint", id),
+            Rule::Checkov(id) => ("checkov", id),
+            Rule::ControlTower(id) => ("control-tower", id),
+        }
+    }
 }
 
 impl<P: ResourceType> Resource<P> {
     /// A resource with these properties.
     pub fn new(properties: P) -> Self {
-        Resource { properties, depends_on: Vec::new(), deletion: None }
+        Resource {
+            properties,
+            depends_on: Vec::new(),
+            condition: None,
+            deletion: None,
+            exceptions: Vec::new(),
+            reasons: Vec::new(),
+        }
+    }
+
+    /// Exists only where the condition holds.
+    #[must_use]
+    pub fn only_if(mut self, condition: &Condition) -> Self {
+        self.condition = Some(condition.0.clone());
+        self
+    }
+
+    /// A validator's rule does not hold here; the reason stands in the template, where the validators read it.
+    #[must_use]
+    pub fn except(mut self, rule: Rule, reason: &'static str) -> Self {
+        self.exceptions.push(Exception { rule, reason });
+        self
+    }
+
+    /// Records why something about the resource is as it is, under a name.
+    #[must_use]
+    pub(crate) fn because(mut self, what: &'static str, reason: &'static str) -> Self {
+        self.reasons.push((what, reason));
+        self
+    }
+
+    /// `Metadata`: exceptions in the words of each tool, and reasons for people.
+    fn metadata(&self) -> Map<String, Json> {
+        let mut metadata = Map::new();
+        let of =
+            |tool: &'static str| self.exceptions.iter().filter(move |exception| exception.rule.tool_and_id().0 == tool);
+        let skip: Vec<_> = of("checkov")
+            .map(|exception| json!({"id": exception.rule.tool_and_id().1, "comment": exception.reason}))
+            .collect();
+        if !skip.is_empty() {
+            metadata.insert("checkov".to_owned(), json!({"skip": skip}));
+        }
+        let ignored: Vec<_> = of("cfn-lint").map(|exception| exception.rule.tool_and_id().1).collect();
+        if !ignored.is_empty() {
+            metadata.insert("cfn-lint".to_owned(), json!({"config": {"ignore_checks": ignored}}));
+        }
+        if !self.exceptions.is_empty() {
+            let all = self.exceptions.iter().map(|exception| {
+                let (tool, rule) = exception.rule.tool_and_id();
+                json!({"Tool": tool, "Rule": rule, "Reason": exception.reason})
+            });
+            metadata.insert("Exceptions".to_owned(), all.collect());
+        }
+        if !self.reasons.is_empty() {
+            let reasons = self.reasons.iter().map(|(what, reason)| ((*what).to_owned(), (*reason).into()));
+            metadata.insert("Reasons".to_owned(), Json::Object(reasons.collect()));
+        }
+        metadata
     }
 
     /// Created after, and deleted before, another one without referring to it.
@@ -106,6 +194,11 @@ impl Condition {
     /// `Fn::If`.
     pub fn choose(&self, yes: Intrinsic, no: Intrinsic) -> Intrinsic {
         Intrinsic::If(self.0.clone(), Box::new(yes), Box::new(no))
+    }
+
+    /// A document where the condition holds, else nothing.
+    pub fn document(&self, document: Json) -> Json {
+        json!({"Fn::If": [self.0, document, Intrinsic::NoValue]})
     }
 }
 
@@ -148,6 +241,13 @@ impl Template {
         }
         let mut entry = Map::new();
         entry.insert("Type".to_owned(), P::TYPE.into());
+        let metadata = resource.metadata();
+        if !metadata.is_empty() {
+            entry.insert("Metadata".to_owned(), metadata.into());
+        }
+        if let Some(condition) = resource.condition {
+            entry.insert("Condition".to_owned(), condition.into());
+        }
         if !resource.depends_on.is_empty() {
             entry.insert("DependsOn".to_owned(), resource.depends_on.into());
         }
@@ -176,6 +276,13 @@ impl Template {
         Intrinsic::Ref(name.to_owned())
     }
 
+    /// Adds a condition that holds when a parameter of type `CommaDelimitedList` names something.
+    pub fn when_listed(&mut self, name: &str, parameter: &Intrinsic) -> Condition {
+        let joined = json!({"Fn::Join": ["", parameter]});
+        self.conditions.insert(name.to_owned(), json!({"Fn::Not": [{"Fn::Equals": [joined, ""]}]}));
+        Condition(name.to_owned())
+    }
+
     /// Adds a condition that holds when a parameter is not empty.
     pub fn when_given(&mut self, name: &str, parameter: &Intrinsic) -> Condition {
         self.conditions.insert(name.to_owned(), json!({"Fn::Not": [{"Fn::Equals": [parameter, ""]}]}));
@@ -191,6 +298,11 @@ impl Template {
     pub fn export(&mut self, name: &str, description: &str, value: &Intrinsic, export: &str) {
         let output = json!({"Description": description, "Value": value, "Export": {"Name": export}});
         self.outputs.insert(name.to_owned(), output);
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty()
     }
 
     /// The finished template.

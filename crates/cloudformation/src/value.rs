@@ -1,5 +1,7 @@
 //! Values of template properties: literals, or intrinsic functions that CloudFormation resolves.
 
+use std::collections::BTreeMap;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A property's value.
@@ -20,12 +22,16 @@ pub enum Intrinsic {
     GetAtt(String, String),
     /// `Fn::Sub` with references inside the text; made by [`sub!`](crate::sub).
     Sub(String),
+    /// `Fn::Sub` of a text whose names are explained beside it; made by [`Intrinsic::explain`].
+    SubWith(String, Vec<(&'static str, Intrinsic)>),
     /// No function after all: what [`sub!`](crate::sub) makes of texts alone.
     Text(String),
     /// `Fn::ImportValue` of another stack's export.
     ImportValue(String),
     /// The availability zone of that index in the stack's region.
     Zone(usize),
+    /// `Ref` of `AWS::NoValue`: the property is left out.
+    NoValue,
     /// `Fn::If`.
     If(String, Box<Intrinsic>, Box<Intrinsic>),
 }
@@ -63,6 +69,12 @@ impl Intrinsic {
             Part::References(text) => text,
         });
         Intrinsic::Sub(escaped.collect())
+    }
+
+    /// `Fn::Sub` of a text with `${Name}` in it, each name explained. For values that have no place in a text of
+    /// their own, such as imports.
+    pub fn explain(text: impl Into<String>, names: impl IntoIterator<Item = (&'static str, Intrinsic)>) -> Self {
+        Intrinsic::SubWith(text.into(), names.into_iter().collect())
     }
 }
 
@@ -182,6 +194,12 @@ impl Serialize for Intrinsic {
             Intrinsic::Ref(id) => map.serialize_entry("Ref", id)?,
             Intrinsic::GetAtt(id, attribute) => map.serialize_entry("Fn::GetAtt", &[id, attribute])?,
             Intrinsic::Sub(text) => map.serialize_entry("Fn::Sub", text)?,
+            Intrinsic::SubWith(text, names) if names.is_empty() => map.serialize_entry("Fn::Sub", text)?,
+            Intrinsic::SubWith(text, names) => {
+                let names: BTreeMap<_, _> = names.iter().map(|(name, value)| (*name, value)).collect();
+                map.serialize_entry("Fn::Sub", &(text, names))?;
+            }
+            Intrinsic::NoValue => map.serialize_entry("Ref", "AWS::NoValue")?,
             Intrinsic::ImportValue(name) => map.serialize_entry("Fn::ImportValue", name)?,
             Intrinsic::Zone(index) => {
                 let zones = serde_json::json!({"Fn::GetAZs": ""});

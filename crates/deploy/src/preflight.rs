@@ -120,7 +120,7 @@ async fn deployment(context: &Context) -> Result<Vec<Message>, Error> {
 
 /// An alarm that already fires is ignored by a deployment: refuse to start under one.
 async fn alarms(context: &Context) -> Result<Vec<Message>, Error> {
-    let names = &context.environment.deployment.alarms;
+    let names = cloudformation::deployment_alarms(&context.project, &context.environment);
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -128,7 +128,7 @@ async fn alarms(context: &Context) -> Result<Vec<Message>, Error> {
         .clients
         .alarms
         .describe_alarms()
-        .set_alarm_names(Some(names.clone()))
+        .set_alarm_names(Some(names))
         .state_value(aws_sdk_cloudwatch::types::StateValue::Alarm)
         .send()
         .await

@@ -223,7 +223,7 @@ async fn create(context: &Context, task_definition: &str) -> Result<String, Erro
         .deployment_config_name("CodeDeployDefault.ECSAllAtOnce")
         .description(DESCRIPTION)
         .revision(revision);
-    if !context.environment.deployment.alarms.is_empty() {
+    if !cloudformation::deployment_alarms(&context.project, &context.environment).is_empty() {
         // The alarm that calls for this rollback must not stop it.
         let off = AlarmConfiguration::builder().enabled(false).ignore_poll_alarm_failure(true).build();
         request = request.override_alarm_configuration(off);

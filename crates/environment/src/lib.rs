@@ -15,11 +15,14 @@ pub mod variables;
 
 pub use error::{Error, Problem};
 pub use name::{EnvironmentName, UnknownEnvironment};
-pub use project::{BuildSettings, LocalSettings, PipelineSettings, Project, SourceProvider, SourceSettings};
+pub use project::{
+    BuildSettings, Builder, LocalSettings, PipelineSettings, Project, RegistrySettings, SourceProvider, SourceSettings,
+};
 pub use settings::{
     AlarmSettings, Architecture, AutoscalingSettings, AutoscalingTargets, Canary, Capacity, ChatBackend, ChatSettings,
-    ConversationStore, CostSettings, DeploymentSettings, EdgeSettings, Endpoint, Engine, Environment,
-    HealthCheckSettings, Linear, Location, Nat, NetworkSettings, ProtectionSettings, Schedule, Strategy, TaskSettings,
-    TimeTargets,
+    ConversationStore, CostSettings, DataSettings, DeploymentSettings, EdgeSettings, Encryption, Endpoint, Engine,
+    Environment, HealthCheckSettings, HookSettings, Linear, Location, ManagedSecret, Nat, NetworkSettings,
+    NotificationSettings, ProtectionSettings, Rotation, Schedule, SecuritySettings, SlackSettings, Strategy,
+    TaskSettings, TimeTargets,
 };
 pub use units::{Memory, Span};

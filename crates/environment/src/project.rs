@@ -5,7 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::settings::{Encryption, NotificationSettings};
 use crate::source::{Source, read};
+use crate::units::Span;
 use crate::validate;
 
 /// What the environments share.
@@ -19,11 +21,19 @@ pub struct Project {
     pub region: String,
     /// Name of the image repository: `smartassist/chatbot`.
     pub image_repository: String,
+    /// Which images the repository keeps.
+    #[serde(default)]
+    pub registry: RegistrySettings,
+    /// Whose keys encrypt what the environments share. Default: our own in an account, else AWS's.
+    pub encryption: Option<Encryption>,
     /// Where commits come from.
     pub source: SourceSettings,
     /// The delivery pipeline.
     #[serde(default)]
     pub pipeline: PipelineSettings,
+    /// Who is told about failed pipelines and waiting approvals.
+    #[serde(default)]
+    pub notify: NotificationSettings,
     /// How the image is built in CodeBuild.
     #[serde(default)]
     pub build: BuildSettings,
@@ -32,13 +42,34 @@ pub struct Project {
     pub local: LocalSettings,
 }
 
+/// Which images the repository keeps, newest first. Untagged ones go after a day.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrySettings {
+    /// Images that went to production: a rollback needs them.
+    pub keep_production: u32,
+    /// Images that went to staging.
+    pub keep_staging: u32,
+    /// Other images.
+    pub keep_others: u32,
+    /// Other accounts that may pull images, twelve digits each. The registry stack takes them as its parameter
+    /// `PullAccounts`; these are its default.
+    pub pull_accounts: Vec<String>,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        RegistrySettings { keep_production: 100, keep_staging: 50, keep_others: 200, pull_accounts: Vec::new() }
+    }
+}
+
 /// Where commits come from.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
     /// Kind of source.
     pub provider: SourceProvider,
-    /// `owner/name` of the repository.
+    /// The repository: `owner/name`, in CodeCommit its name alone. It exists already.
     pub repository: String,
     /// Branch whose pushes start the pipeline.
     #[serde(default = "default_branch")]
@@ -53,24 +84,72 @@ pub struct SourceSettings {
 pub enum SourceProvider {
     /// GitHub and others through CodeConnections (formerly CodeStar Connections).
     CodeStarSourceConnection,
+    /// AWS CodeCommit, in the pipeline's own account and region.
+    CodeCommit,
 }
 
 /// The delivery pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PipelineSettings {
     /// Name; default: the project's name.
     pub name: Option<String>,
+    /// How long an execution waits for its approval before it fails, 5m to 60d.
+    pub approval_timeout: Span,
+    /// When an approval counts as old and people are told again; shorter than `approval_timeout`, whole hours up to 24h.
+    pub approval_reminder: Span,
+    /// Whether a stage that fails goes back to its last successful execution. Default: in an account.
+    pub rollback_on_failure: Option<bool>,
+    /// When production may be deployed, as the six fields of an AWS cron (UTC): `* 0-9 ? * MON-FRI *`. Default: always.
+    pub window: Option<String>,
+}
+
+impl Default for PipelineSettings {
+    fn default() -> Self {
+        PipelineSettings {
+            name: None,
+            approval_timeout: Span::days(7),
+            approval_reminder: Span::minutes(4 * 60),
+            rollback_on_failure: None,
+            window: None,
+        }
+    }
 }
 
 /// How the image is built in CodeBuild.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildSettings {
+    /// What makes the image.
+    pub builder: Builder,
     /// Container image that CodeBuild runs the buildspec in; it has cargo and a C linker.
     pub image: String,
     /// CodeBuild compute type.
     pub compute: String,
+    /// Name of the secret in Secrets Manager with `username` and `password` of Docker Hub. Without it `image` and the
+    /// images a Dockerfile builds on are pulled without an account, a few an hour.
+    pub docker_hub: Option<String>,
+}
+
+/// What makes the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Builder {
+    /// Our own, from the binary straight to an OCI image. No Docker engine, so nothing is privileged.
+    #[default]
+    Oci,
+    /// A Docker engine and the Dockerfile. The build container is privileged.
+    Docker,
+}
+
+impl Builder {
+    /// As `build-image --builder` takes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Builder::Oci => "oci",
+            Builder::Docker => "docker",
+        }
+    }
 }
 
 /// The embedded endpoint.
@@ -91,7 +170,12 @@ fn default_branch() -> String {
 
 impl Default for BuildSettings {
     fn default() -> Self {
-        BuildSettings { image: "rust:1.95-bookworm".to_owned(), compute: "BUILD_GENERAL1_MEDIUM".to_owned() }
+        BuildSettings {
+            builder: Builder::Oci,
+            image: "rust:1.95-bookworm".to_owned(),
+            compute: "BUILD_GENERAL1_MEDIUM".to_owned(),
+            docker_hub: None,
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! `environments/<name>/environment.yaml`: one environment.
 
+mod data;
+mod defaults;
 mod deployment;
+mod notification;
 mod operation;
 mod platform;
+mod security;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +19,10 @@ use crate::project::Project;
 use crate::source::{Source, read};
 use crate::validate;
 
-pub use deployment::{Canary, DeploymentSettings, Engine, Linear, Strategy, TimeTargets};
+pub use data::{DataSettings, ManagedSecret, Rotation};
+pub(crate) use defaults::LOG_RETENTIONS;
+pub use deployment::{Canary, DeploymentSettings, Engine, HookSettings, Linear, Strategy, TimeTargets};
+pub use notification::{NotificationSettings, SlackSettings};
 pub use operation::{
     AlarmSettings, AutoscalingSettings, AutoscalingTargets, ChatBackend, ChatSettings, ConversationStore, CostSettings,
     ProtectionSettings, Schedule,
@@ -23,6 +30,7 @@ pub use operation::{
 pub use platform::{
     Architecture, Capacity, EdgeSettings, Endpoint, HealthCheckSettings, Nat, NetworkSettings, TaskSettings,
 };
+pub use security::{Encryption, SecuritySettings};
 
 /// One environment, complete and consistent.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +57,12 @@ pub struct Environment {
     pub secrets: BTreeMap<String, String>,
     /// Variable of the container -> name of a parameter in Parameter Store.
     pub parameters: BTreeMap<String, String>,
-    /// When people are told.
+    /// Secrets and parameters that the environment's own data stack holds.
+    pub data: DataSettings,
+    /// When people are told. Default: in an account with the defaults of each alarm, on the embedded endpoint never.
     pub alarms: Option<AlarmSettings>,
+    /// Keys, logs and firewall.
+    pub security: SecuritySettings,
     /// Assumptions behind the monthly cost.
     pub cost: CostSettings,
     /// What must not happen by mistake.
@@ -76,7 +88,11 @@ struct File {
     secrets: BTreeMap<String, String>,
     #[serde(default)]
     parameters: BTreeMap<String, String>,
+    #[serde(default)]
+    data: DataSettings,
     alarms: Option<AlarmSettings>,
+    #[serde(default)]
+    security: SecuritySettings,
     #[serde(default)]
     cost: CostSettings,
     #[serde(default)]
@@ -111,6 +127,7 @@ impl Environment {
     pub fn parse(file: &str, text: &str, name: EnvironmentName) -> Result<Self, Error> {
         let source = Source { file, text };
         let parsed: File = source.parse()?;
+        let alarms = parsed.alarms.or_else(|| parsed.location.account.is_some().then(AlarmSettings::default));
         let environment = Environment {
             name,
             location: parsed.location,
@@ -123,7 +140,9 @@ impl Environment {
             chat: parsed.chat,
             secrets: parsed.secrets,
             parameters: parsed.parameters,
-            alarms: parsed.alarms,
+            data: parsed.data,
+            alarms,
+            security: parsed.security,
             cost: parsed.cost,
             protection: parsed.protection,
         };

@@ -21,6 +21,11 @@ impl Span {
         Span(minutes * 60)
     }
 
+    /// A span of that many days.
+    pub const fn days(days: u64) -> Self {
+        Span(days * 86_400)
+    }
+
     /// Whole seconds.
     pub const fn as_seconds(self) -> u64 {
         self.0
@@ -29,6 +34,11 @@ impl Span {
     /// Whole minutes if the span is a multiple of one: AWS takes some waits in minutes only.
     pub const fn as_minutes(self) -> Option<u64> {
         if self.0.is_multiple_of(60) { Some(self.0 / 60) } else { None }
+    }
+
+    /// Whole days if the span is a multiple of one.
+    pub const fn as_days(self) -> Option<u64> {
+        if self.0.is_multiple_of(86_400) { Some(self.0 / 86_400) } else { None }
     }
 
     /// As the standard library's duration.

@@ -8,6 +8,8 @@ pub const ENVIRONMENT: &str = "ENVIRONMENT";
 pub const CONVERSATION_STORE: &str = "CONVERSATION_STORE";
 /// Directory of the embedded conversation store.
 pub const CONVERSATIONS_DIR: &str = "CONVERSATIONS_DIR";
+/// Name of the conversations table of the store `dynamodb`.
+pub const CONVERSATIONS_TABLE: &str = "CONVERSATIONS_TABLE";
 /// Seconds that the chatbot keeps serving after SIGTERM, until the load balancer has noticed.
 pub const DRAIN_DELAY_SECONDS: &str = "DRAIN_DELAY_SECONDS";
 /// Seconds that replies and open streams then get to finish.

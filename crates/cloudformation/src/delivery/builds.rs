@@ -1,24 +1,24 @@
 //! The CodeBuild projects: one builds and pushes the image, one tests staging.
 
-use environment::Project;
+use environment::{Architecture, Builder, EnvironmentName, Project};
 
-use super::staging_url;
+use super::{Delivery, staging_url};
 use crate::files::{BUILDSPEC_FILE, smoke_buildspec};
+use crate::keys::use_key;
 use crate::names::Names;
 use crate::policy::{Statement, role};
 use crate::resources::codebuild::Project as BuildProject;
 use crate::resources::codebuild::project::{
-    Artifacts, CloudWatchLogsConfig, Environment, EnvironmentVariable, LogsConfig, ProjectCache, Source,
+    Artifacts, CloudWatchLogsConfig, Environment, EnvironmentVariable, LogsConfig, ProjectCache, RegistryCredential,
+    Source,
 };
 use crate::resources::iam::Role;
 use crate::resources::logs::LogGroup;
-use crate::resources::s3::Bucket;
-use crate::sub;
-use crate::template::{Handle, Resource, Template};
-use crate::value::{Intrinsic, arn};
+use crate::service::registry_login;
+use crate::template::{Handle, Resource, Rule, Template};
+use crate::value::arn;
+use crate::{logs, sub};
 
-/// Days that build logs are kept.
-const LOG_RETENTION_DAYS: i64 = 30;
 /// A build that takes longer hangs.
 const TIMEOUT_MINUTES: i64 = 30;
 
@@ -28,23 +28,17 @@ pub(super) struct Builds {
     pub(super) test: Handle<BuildProject>,
 }
 
-pub(super) fn add(
-    template: &mut Template,
-    project: &Project,
-    bucket: &Handle<Bucket>,
-    connection: &Intrinsic,
-) -> Builds {
-    let names = Names::new(project, environment::EnvironmentName::Staging);
+pub(super) fn add(template: &mut Template, delivery: Delivery<'_>) -> Builds {
+    let project = delivery.project;
+    let names = Names::new(project, EnvironmentName::Staging);
     let build = Build {
         id: "Build",
         name: names.build_project(),
         description: "Tests the chatbot, builds its image and pushes it",
         buildspec: BUILDSPEC_FILE.to_owned(),
         variables: vec![EnvironmentVariable::new("IMAGE_REPOSITORY", project.image_repository.as_str())],
-        statements: vec![
-            Statement::allow_unscoped("RegistryLogin", ["ecr:GetAuthorizationToken"]),
-            push_statement(project),
-        ],
+        privileged: project.build.builder == Builder::Docker,
+        statements: vec![registry_login(), push_statement(project)],
     };
     let test = Build {
         id: "Test",
@@ -52,12 +46,10 @@ pub(super) fn add(
         description: "Tests what staging serves",
         buildspec: smoke_buildspec(),
         variables: vec![EnvironmentVariable::new("SMOKE_URL", staging_url(project))],
+        privileged: false,
         statements: Vec::new(),
     };
-    Builds {
-        build: build.add(template, project, bucket, connection),
-        test: test.add(template, project, bucket, connection),
-    }
+    Builds { build: build.add(template, delivery), test: test.add(template, delivery) }
 }
 
 /// What one build has of its own.
@@ -67,37 +59,23 @@ struct Build {
     description: &'static str,
     buildspec: String,
     variables: Vec<EnvironmentVariable>,
+    /// Whether a Docker engine runs inside.
+    privileged: bool,
     statements: Vec<Statement>,
 }
 
 impl Build {
-    fn add(
-        self,
-        template: &mut Template,
-        project: &Project,
-        bucket: &Handle<Bucket>,
-        connection: &Intrinsic,
-    ) -> Handle<BuildProject> {
-        let logs = LogGroup {
-            log_group_name: Some(format!("/aws/codebuild/{}", self.name).into()),
-            retention_in_days: Some(LOG_RETENTION_DAYS.into()),
-            ..LogGroup::default()
-        };
-        let logs = template.add(format!("{}Logs", self.id), Resource::new(logs).disposable());
-        let role = build_role(self.name.clone(), &logs, bucket, connection, self.statements);
+    fn add(self, template: &mut Template, delivery: Delivery<'_>) -> Handle<BuildProject> {
+        let Delivery { environment, bucket, key, .. } = delivery;
+        let logs = logs::group(format!("/aws/codebuild/{}", self.name), environment.log_retention(), key.cloned());
+        let logs = template.add(format!("{}Logs", self.id), logs);
+        let role = build_role(self.name.clone(), &logs, delivery, self.statements);
         let role = template.add(format!("{}Role", self.id), role);
-        // Source and result go through the pipeline. No Docker engine is needed, so nothing is privileged.
-        let container = Environment {
-            environment_variables: Some(self.variables),
-            // Images that are not CodeBuild's own are pulled with the project's role.
-            image_pull_credentials_type: Some("SERVICE_ROLE".into()),
-            privileged_mode: Some(false.into()),
-            ..Environment::new(project.build.compute.as_str(), project.build.image.as_str(), "LINUX_CONTAINER")
-        };
         let source = Source { build_spec: Some(self.buildspec.into()), ..Source::new("CODEPIPELINE") };
         let build = BuildProject {
             name: Some(self.name.as_str().into()),
             description: Some(self.description.into()),
+            encryption_key: key.cloned().map(Into::into),
             cache: Some(ProjectCache {
                 location: Some(sub![bucket.reference(), "/cache/", self.name].into()),
                 ..ProjectCache::new("S3")
@@ -110,36 +88,61 @@ impl Build {
                 ..LogsConfig::default()
             }),
             timeout_in_minutes: Some(TIMEOUT_MINUTES.into()),
-            ..BuildProject::new(Artifacts::new("CODEPIPELINE"), container, role.arn(), source)
+            ..BuildProject::new(
+                Artifacts::new("CODEPIPELINE"),
+                container(delivery, self.variables, self.privileged),
+                role.arn(),
+                source,
+            )
         };
+        let mut build = Resource::new(build);
+        if self.privileged {
+            let reason = "The Docker builder was chosen, and its engine needs it; the builder oci needs none";
+            build = build
+                .except(Rule::Checkov("CKV_AWS_316"), reason)
+                .except(Rule::ControlTower("CT.CODEBUILD.PR.5"), reason);
+        }
         template.add(format!("{}Project", self.id), build)
     }
 }
 
+/// The container of a build. Source and result go through the pipeline.
+fn container(delivery: Delivery<'_>, variables: Vec<EnvironmentVariable>, privileged: bool) -> Environment {
+    let build = &delivery.project.build;
+    // CodeBuild's own images are pulled by CodeBuild, others with the project's role, or an account of Docker Hub.
+    let own = build.image.starts_with("aws/codebuild/");
+    let login = build.docker_hub.as_ref().filter(|_| !own);
+    let kind = match delivery.environment.task.architecture {
+        Architecture::X86_64 => "LINUX_CONTAINER",
+        Architecture::Arm64 => "ARM_CONTAINER",
+    };
+    Environment {
+        environment_variables: Some(variables),
+        image_pull_credentials_type: Some(if own { "CODEBUILD" } else { "SERVICE_ROLE" }.into()),
+        registry_credential: login.map(|secret| RegistryCredential::new(secret.as_str(), "SECRETS_MANAGER")),
+        privileged_mode: Some(privileged.into()),
+        ..Environment::new(build.compute.as_str(), build.image.as_str(), kind)
+    }
+}
+
 /// What both builds do: write logs, exchange artifacts, keep a cache, clone the commit.
-fn build_role(
-    name: String,
-    logs: &Handle<LogGroup>,
-    bucket: &Handle<Bucket>,
-    connection: &Intrinsic,
-    own: Vec<Statement>,
-) -> Role {
+fn build_role(name: String, logs: &Handle<LogGroup>, delivery: Delivery<'_>, own: Vec<Statement>) -> Resource<Role> {
+    let Delivery { project, bucket, key, source, .. } = delivery;
     let objects = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"];
     let mut statements = vec![
         Statement::allow("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [logs.arn()]),
         Statement::allow("Artifacts", objects, [sub![bucket.arn(), "/*"]]),
         Statement::allow("ArtifactBucket", ["s3:GetBucketAcl", "s3:GetBucketLocation"], [bucket.arn()]),
-        use_connection(connection),
+        source.clone_statement(project),
     ];
+    statements.extend(key.map(use_key));
+    if let Some(secret) = &project.build.docker_hub {
+        let secret = arn("secretsmanager", format!("secret:{secret}-??????"));
+        statements.push(Statement::allow("DockerHub", ["secretsmanager:GetSecretValue"], [secret]));
+    }
     statements.extend(own);
     let description = format!("What the build {name} may do");
     role(name, &description, "codebuild.amazonaws.com", statements)
-}
-
-/// The source arrives as a reference to a commit, which the build clones through the connection.
-pub(super) fn use_connection(connection: &Intrinsic) -> Statement {
-    let actions = ["codeconnections:UseConnection", "codestar-connections:UseConnection"];
-    Statement::allow("Source", actions, [connection.clone()])
 }
 
 fn push_statement(project: &Project) -> Statement {

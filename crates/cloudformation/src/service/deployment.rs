@@ -5,6 +5,7 @@ use environment::{Environment, Span, Strategy};
 use super::balancing::Balancer;
 use crate::names::Names;
 use crate::policy::{Statement, role};
+use crate::resources::cloudwatch::Alarm as CloudWatchAlarm;
 use crate::resources::codedeploy::application::ApplicationComputePlatform;
 use crate::resources::codedeploy::deployment_config::{
     DeploymentConfigComputePlatform, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, TrafficRoutingConfigType,
@@ -19,19 +20,21 @@ use crate::resources::codedeploy::{Application, DeploymentConfig, DeploymentGrou
 use crate::resources::ecs::{Cluster, Service};
 use crate::resources::elasticloadbalancingv2::{Listener, TargetGroup};
 use crate::resources::iam::Role;
-use crate::template::{Handle, Template};
+use crate::template::{Handle, Resource, Template};
 use crate::value::{Value, arn};
 
-pub(super) fn add(
-    template: &mut Template,
-    environment: &Environment,
-    names: Names<'_>,
-    balancer: &Balancer,
-    cluster: &Handle<Cluster>,
-    service: &Handle<Service>,
-    task_roles: [&Handle<Role>; 2],
-) {
-    let role = template.add("CodeDeployRole", codedeploy_role(names, balancer, task_roles));
+/// What deployments are about.
+pub(super) struct Parts<'a> {
+    pub(super) balancer: &'a Balancer,
+    pub(super) cluster: &'a Handle<Cluster>,
+    pub(super) service: &'a Handle<Service>,
+    pub(super) alarms: Vec<Handle<CloudWatchAlarm>>,
+    pub(super) roles: [&'a Handle<Role>; 2],
+}
+
+pub(super) fn add(template: &mut Template, environment: &Environment, names: Names<'_>, parts: Parts<'_>) {
+    let Parts { balancer, cluster, service, alarms, roles } = parts;
+    let role = template.add("CodeDeployRole", codedeploy_role(environment, names, balancer, roles));
     let application = template.add(
         "CodeDeployApplication",
         Application {
@@ -61,7 +64,7 @@ pub(super) fn add(
                 AutoRollbackConfigurationEvent::DeploymentStopOnRequest.into(),
             ]),
         }),
-        alarm_configuration: alarms(environment),
+        alarm_configuration: alarm_configuration(environment, &alarms),
         ..DeploymentGroup::new(application.reference(), role.arn())
     };
     let group = template.add("DeploymentGroup", group);
@@ -69,11 +72,14 @@ pub(super) fn add(
     template.output("DeploymentGroup", "The CodeDeploy deployment group", &group.reference());
 }
 
-fn alarms(environment: &Environment) -> Option<AlarmConfiguration> {
-    let names = &environment.deployment.alarms;
-    (!names.is_empty()).then(|| AlarmConfiguration {
+/// The environment's own alarms and those it names.
+fn alarm_configuration(environment: &Environment, own: &[Handle<CloudWatchAlarm>]) -> Option<AlarmConfiguration> {
+    let own = own.iter().map(|alarm| alarm.reference().into());
+    let named = environment.deployment.alarms.iter().map(|name| name.as_str().into());
+    let alarms: Vec<_> = own.chain(named).map(|name| Alarm { name: Some(name) }).collect();
+    (!alarms.is_empty()).then(|| AlarmConfiguration {
         enabled: Some(true.into()),
-        alarms: Some(names.iter().map(|name| Alarm { name: Some(name.as_str().into()) }).collect()),
+        alarms: Some(alarms),
         // A deployment whose alarms cannot be read must not go on.
         ignore_poll_alarm_failure: Some(false.into()),
     })
@@ -115,7 +121,7 @@ fn configuration(template: &mut Template, environment: &Environment, names: Name
 }
 
 /// Whole minutes; that the span has them was checked when the environment was read.
-fn minutes(span: Span) -> i64 {
+pub(super) fn minutes(span: Span) -> i64 {
     i64::try_from(span.as_seconds() / 60).unwrap_or(i64::MAX)
 }
 
@@ -143,8 +149,13 @@ fn pair(balancer: &Balancer) -> TargetGroupPairInfo {
     }
 }
 
-/// CodeDeploy may replace the task sets of this service and move these listeners, nothing else.
-fn codedeploy_role(names: Names<'_>, balancer: &Balancer, task_roles: [&Handle<Role>; 2]) -> Role {
+/// CodeDeploy may replace the task sets of this service, move these listeners and call these functions, nothing else.
+fn codedeploy_role(
+    environment: &Environment,
+    names: Names<'_>,
+    balancer: &Balancer,
+    task_roles: [&Handle<Role>; 2],
+) -> Resource<Role> {
     let path = format!("{}/{}", names.environment_wide(), names.service());
     let service = [arn("ecs", format!("service/{path}")), arn("ecs", format!("task-set/{path}/*"))];
     let replace = ["ecs:CreateTaskSet", "ecs:DeleteTaskSet", "ecs:DescribeServices", "ecs:UpdateServicePrimaryTaskSet"];
@@ -156,11 +167,19 @@ fn codedeploy_role(names: Names<'_>, balancer: &Balancer, task_roles: [&Handle<R
         "elasticloadbalancing:DescribeTargetHealth",
         "cloudwatch:DescribeAlarms",
     ];
-    let statements = vec![
+    let mut statements = vec![
         Statement::allow("ReplaceTasks", replace, service),
         Statement::allow("MoveTraffic", ["elasticloadbalancing:ModifyListener"], listeners),
-        Statement::allow_unscoped("Look", describe),
+        Statement::allow_unscoped(
+            "Look",
+            describe,
+            "Elastic Load Balancing describes nothing by resource, and alarms are read by a list of names",
+        ),
         Statement::pass_roles(task_roles.map(Handle::<Role>::arn), "ecs-tasks.amazonaws.com"),
     ];
+    if environment.deployment.hooks.is_some() {
+        let functions = ["validate", "monitor"].map(|what| arn("lambda", format!("function:{}", names.hook(what))));
+        statements.push(Statement::allow("CallHooks", ["lambda:InvokeFunction"], functions));
+    }
     role(names.codedeploy_role(), "What CodeDeploy may do in a deployment", "codedeploy.amazonaws.com", statements)
 }

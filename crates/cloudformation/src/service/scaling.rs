@@ -2,17 +2,21 @@
 
 use environment::{Environment, Schedule};
 
+use super::balancing::Balancer;
 use crate::resources::applicationautoscaling::scalable_target::{
     ScalableTargetAction, ScalableTargetScalableDimension, ScalableTargetServiceNamespace, ScheduledAction,
 };
 use crate::resources::applicationautoscaling::scaling_policy::{
-    PredefinedMetricSpecification, PredefinedMetricSpecificationPredefinedMetricType, ScalingPolicyPolicyType,
-    TargetTrackingScalingPolicyConfiguration,
+    CustomizedMetricSpecification, PredefinedMetricSpecification, PredefinedMetricSpecificationPredefinedMetricType,
+    ScalingPolicyPolicyType, TargetTrackingMetric, TargetTrackingMetricDataQuery, TargetTrackingMetricDimension,
+    TargetTrackingMetricStat, TargetTrackingScalingPolicyConfiguration,
 };
 use crate::resources::applicationautoscaling::{ScalableTarget, ScalingPolicy};
 use crate::resources::ecs::{Cluster, Service};
+use crate::resources::elasticloadbalancingv2::TargetGroup;
 use crate::sub;
 use crate::template::{Handle, Template};
+use crate::value::Intrinsic;
 
 /// Seconds between two steps down; steps up follow faster.
 const SCALE_IN_COOLDOWN: i64 = 300;
@@ -21,6 +25,7 @@ const SCALE_OUT_COOLDOWN: i64 = 60;
 pub(super) fn add(
     template: &mut Template,
     environment: &Environment,
+    balancer: &Balancer,
     cluster: &Handle<Cluster>,
     service: &Handle<Service>,
 ) {
@@ -39,17 +44,27 @@ pub(super) fn add(
     let target = template.add("ScalableTarget", target);
 
     use PredefinedMetricSpecificationPredefinedMetricType as Metric;
+    let predefined = |metric| TargetTrackingScalingPolicyConfiguration {
+        predefined_metric_specification: Some(PredefinedMetricSpecification::new(metric)),
+        ..TargetTrackingScalingPolicyConfiguration::new(0.0)
+    };
+    let requests = || TargetTrackingScalingPolicyConfiguration {
+        customized_metric_specification: Some(requests_per_task(balancer)),
+        ..TargetTrackingScalingPolicyConfiguration::new(0.0)
+    };
+    let targets = &scaling.targets;
     let tracked = [
-        ("Cpu", Metric::ECSServiceAverageCPUUtilization, scaling.targets.cpu_percent),
-        ("Memory", Metric::ECSServiceAverageMemoryUtilization, scaling.targets.memory_percent),
+        ("Cpu", predefined(Metric::ECSServiceAverageCPUUtilization), targets.cpu_percent.map(f64::from)),
+        ("Memory", predefined(Metric::ECSServiceAverageMemoryUtilization), targets.memory_percent.map(f64::from)),
+        ("Requests", requests(), targets.requests_per_task.map(f64::from)),
     ];
-    for (name, metric, percent) in tracked {
-        let Some(percent) = percent else { continue };
+    for (name, metric, value) in tracked {
+        let Some(value) = value else { continue };
         let tracking = TargetTrackingScalingPolicyConfiguration {
-            predefined_metric_specification: Some(PredefinedMetricSpecification::new(metric)),
+            target_value: value.into(),
             scale_in_cooldown: Some(SCALE_IN_COOLDOWN.into()),
             scale_out_cooldown: Some(SCALE_OUT_COOLDOWN.into()),
-            ..TargetTrackingScalingPolicyConfiguration::new(f64::from(percent))
+            ..metric
         };
         let policy = ScalingPolicy {
             scaling_target_id: Some(target.reference().into()),
@@ -57,6 +72,46 @@ pub(super) fn add(
             ..ScalingPolicy::new(name, ScalingPolicyPolicyType::TargetTrackingScaling)
         };
         template.add(format!("{name}ScalingPolicy"), policy);
+    }
+}
+
+/// Requests a minute and task of both versions together: after a swap the metric of one target group reads zero.
+fn requests_per_task(balancer: &Balancer) -> CustomizedMetricSpecification {
+    let count = |id: &str, group: &Handle<TargetGroup>| {
+        let dimension = |name: &str, value: Intrinsic| TargetTrackingMetricDimension {
+            name: Some(name.into()),
+            value: Some(value.into()),
+        };
+        let dimensions = [
+            dimension("LoadBalancer", balancer.load_balancer.load_balancer_full_name()),
+            dimension("TargetGroup", group.target_group_full_name()),
+        ];
+        let metric = TargetTrackingMetric {
+            namespace: Some("AWS/ApplicationELB".into()),
+            metric_name: Some("RequestCountPerTarget".into()),
+            dimensions: Some(dimensions.into()),
+        };
+        TargetTrackingMetricDataQuery {
+            id: Some(id.into()),
+            metric_stat: Some(TargetTrackingMetricStat {
+                metric: Some(metric),
+                stat: Some("Sum".into()),
+                ..TargetTrackingMetricStat::default()
+            }),
+            return_data: Some(false.into()),
+            ..TargetTrackingMetricDataQuery::default()
+        }
+    };
+    let both = TargetTrackingMetricDataQuery {
+        id: Some("both".into()),
+        expression: Some("FILL(blue,0) + FILL(green,0)".into()),
+        label: Some("Requests a minute and task".into()),
+        return_data: Some(true.into()),
+        ..TargetTrackingMetricDataQuery::default()
+    };
+    CustomizedMetricSpecification {
+        metrics: Some(vec![count("blue", &balancer.blue), count("green", &balancer.green), both]),
+        ..CustomizedMetricSpecification::default()
     }
 }
 

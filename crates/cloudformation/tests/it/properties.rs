@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cloudformation::checks::{Document, Scope, check};
 use cloudformation::{StackKind, TEMPLATE_LIMIT, files, templates};
-use environment::{Architecture, ConversationStore, Engine, Environment};
+use environment::{Architecture, Engine, Environment};
 use proptest::prelude::*;
 
 use crate::variants::{any_environment, committed, project};
@@ -53,34 +53,35 @@ fn the_service_stack_takes_the_image_and_what_lives() {
     let parameters: Vec<_> =
         stacks[2].parameters.iter().map(|entry| (entry.name.as_str(), entry.default.as_deref())).collect();
     assert_eq!(parameters, [("ImageUri", None), ("TaskDefinition", Some("")), ("DesiredCount", Some("2"))]);
+    // The others are complete without a word.
     for stack in [&stacks[0], &stacks[1], &stacks[3]] {
-        assert!(stack.parameters.is_empty(), "{} takes parameters", stack.name);
+        assert!(stack.parameters.iter().all(|parameter| parameter.default.is_some()), "{}", stack.name);
     }
 }
 
 #[test]
-fn what_is_not_generated_is_refused_by_name() {
+fn environments_that_one_pipeline_cannot_serve_are_refused() {
     type Change = fn(&mut Environment);
     let cases: [(&str, Change); 3] = [
+        ("where", |environment| environment.location.account = Some("123456789012".to_owned())),
         ("deployment.engine", |environment| environment.deployment.engine = Engine::Ecs),
         ("task.architecture", |environment| environment.task.architecture = Architecture::Arm64),
-        ("chat.conversation_store", |environment| environment.chat.conversation_store = ConversationStore::Dynamodb),
     ];
     for (field, change) in cases {
-        let mut environment = committed().remove(1);
-        change(&mut environment);
-        let refused = templates(&project(), &environment).unwrap_err();
+        let mut environments = committed();
+        change(&mut environments[1]);
+        let refused = files(&project(), &environments).unwrap_err();
         assert_eq!(refused.field, field);
         assert!(refused.to_string().contains("hint: "), "{refused}");
-        assert!(files(&project(), &[environment]).is_err());
     }
 }
 
 #[test]
-fn a_pipeline_across_accounts_is_refused() {
-    let mut environments = committed();
-    environments[1].location.account = Some("123456789012".to_owned());
-    assert_eq!(files(&project(), &environments).unwrap_err().field, "where");
+fn a_template_that_cloudformation_would_not_take_is_refused() {
+    let mut environment = committed().remove(1);
+    environment.data.parameters = (0..200).map(|number| (format!("/smartassist/{number}"), "x".repeat(200))).collect();
+    let refused = templates(&project(), &environment).unwrap_err();
+    assert_eq!(refused.field, "data");
 }
 
 #[test]

@@ -47,7 +47,10 @@ impl Known<'_> {
                     match key.as_str() {
                         "Ref" => self.name(value.as_str().unwrap()),
                         "Fn::GetAtt" => self.attribute(value[0].as_str().unwrap()),
-                        "Fn::Sub" => self.text(value.as_str().unwrap()),
+                        "Fn::Sub" => match value {
+                            Json::Array(parts) => self.text(parts[0].as_str().unwrap(), &parts[1]),
+                            text => self.text(text.as_str().unwrap(), &Json::Null),
+                        },
                         "Fn::ImportValue" => {
                             let name = value.as_str().unwrap();
                             assert!(self.exports.contains(name), "{}: nothing exports {name} before", self.stack);
@@ -67,7 +70,7 @@ impl Known<'_> {
     }
 
     fn name(&self, name: &str) {
-        let known = ["AWS::AccountId", "AWS::Partition", "AWS::Region"].contains(&name)
+        let known = ["AWS::AccountId", "AWS::Partition", "AWS::Region", "AWS::NoValue"].contains(&name)
             || self.parameters.contains(name)
             || self.resources.contains(name);
         assert!(known, "{}: {name} dangles", self.stack);
@@ -77,10 +80,12 @@ impl Known<'_> {
         assert!(self.resources.contains(id), "{}: {id} dangles", self.stack);
     }
 
-    fn text(&self, text: &str) {
+    /// Names in a text, unless they are explained beside it.
+    fn text(&self, text: &str, explained: &Json) {
         for part in text.split("${").skip(1).filter(|part| !part.starts_with('!')) {
             let name = part.split('}').next().unwrap();
             match name.split_once('.') {
+                None if explained.get(name).is_some() => {}
                 Some((id, _)) => self.attribute(id),
                 None => self.name(name),
             }

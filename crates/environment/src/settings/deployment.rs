@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::Architecture;
 use crate::units::{Span, percent};
 
 /// How a new version takes over.
@@ -17,9 +18,12 @@ pub struct DeploymentSettings {
     /// How long the old version stays warm after the last step: the window of the instant rollback.
     #[serde(default)]
     pub bake: Span,
-    /// Names of CloudWatch alarms that stop a deployment and roll it back (at most 10).
+    /// Names of CloudWatch alarms that stop a deployment and roll it back, beside those of the environment's own
+    /// `alarms` (at most 10 together).
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// Functions that try a new version before and while it takes traffic.
+    pub hooks: Option<HookSettings>,
     /// Times that the computed budget must keep.
     #[serde(default)]
     pub targets: TimeTargets,
@@ -34,6 +38,26 @@ pub enum Engine {
     Codedeploy,
     /// ECS itself.
     Ecs,
+}
+
+/// The functions ValidateCanary and MonitorCanary. Their code is built and uploaded apart from the stacks; the
+/// service stack takes its place as parameters whose defaults stand here.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HookSettings {
+    /// Bucket of the functions' code, in the environment's region.
+    pub code_bucket: String,
+    /// Key of the zip file with a `bootstrap` binary for both; a new key is a new version.
+    pub code_key: String,
+    /// Processor architecture of that binary.
+    #[serde(default)]
+    pub architecture: Architecture,
+    /// Conversations that ValidateCanary holds, and MonitorCanary adds to what customers say.
+    #[serde(default = "twenty")]
+    pub conversations: u32,
+    /// The longest a function runs, at most 15m.
+    #[serde(default = "five_minutes")]
+    pub timeout: Span,
 }
 
 /// In which steps traffic moves.
@@ -85,6 +109,14 @@ impl Default for TimeTargets {
     fn default() -> Self {
         TimeTargets { deploy: Span::minutes(5), rollback: Span::minutes(5) }
     }
+}
+
+fn twenty() -> u32 {
+    20
+}
+
+fn five_minutes() -> Span {
+    Span::minutes(5)
 }
 
 impl Strategy {

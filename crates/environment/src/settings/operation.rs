@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::units::Span;
+use super::NotificationSettings;
+use crate::units::{Span, percent};
 
 /// How many tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -30,6 +31,8 @@ pub struct AutoscalingTargets {
     pub cpu_percent: Option<u8>,
     /// Average memory of the service, percent.
     pub memory_percent: Option<u8>,
+    /// Requests a minute and task, over both versions while a deployment runs.
+    pub requests_per_task: Option<u32>,
 }
 
 /// Other bounds from a time on.
@@ -100,17 +103,39 @@ impl ConversationStore {
 
 /// When people are told, and who.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct AlarmSettings {
-    /// Share of requests answered with a server error, percent.
-    pub error_percent: Option<u8>,
-    /// 99th percentile of the time to answer.
-    pub latency_p99: Option<Span>,
+    /// Share of requests answered with a server error, percent. Stops a deployment too.
+    #[serde(deserialize_with = "percent")]
+    pub error_percent: u8,
+    /// 99th percentile of the time to answer. Stops a deployment too.
+    pub latency_p99: Span,
     /// Memory of the service, percent.
-    pub memory_percent: Option<u8>,
-    /// E-mail addresses.
-    #[serde(default)]
-    pub emails: Vec<String>,
+    #[serde(deserialize_with = "percent")]
+    pub memory_percent: u8,
+    /// CPU of the service, percent.
+    #[serde(deserialize_with = "percent")]
+    pub cpu_percent: u8,
+    /// Containers that may end by themselves within ten minutes.
+    pub restarts: u32,
+    /// Errors that the log may hold of ten minutes.
+    pub log_errors: u32,
+    /// Who is told.
+    pub notify: NotificationSettings,
+}
+
+impl Default for AlarmSettings {
+    fn default() -> Self {
+        AlarmSettings {
+            error_percent: 5,
+            latency_p99: Span::seconds(2),
+            memory_percent: 85,
+            cpu_percent: 90,
+            restarts: 2,
+            log_errors: 20,
+            notify: NotificationSettings::default(),
+        }
+    }
 }
 
 /// Assumptions behind the monthly cost.

@@ -16,7 +16,7 @@ pub struct NetworkSettings {
     /// How tasks in private subnets reach the internet.
     #[serde(default)]
     pub nat: Nat,
-    /// VPC endpoints of AWS services.
+    /// VPC endpoints of AWS services; that of DynamoDB comes by itself with the store `dynamodb`.
     #[serde(default = "s3_only")]
     pub endpoints: Vec<Endpoint>,
 }
@@ -92,6 +92,13 @@ pub struct EdgeSettings {
     /// Address ranges that may use the test listener; default: the VPC's own.
     #[serde(default)]
     pub test_sources: Vec<String>,
+}
+
+impl EdgeSettings {
+    /// Whether port 80 sends customers on to HTTPS.
+    pub fn redirects_http(&self) -> bool {
+        self.certificate.is_some() && self.port == 443 && self.test_port != 80
+    }
 }
 
 /// Size and kind of a task.

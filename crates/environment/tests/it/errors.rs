@@ -92,6 +92,22 @@ fn limits_of_aws_are_checked_one_by_one() {
         ("edge:", "edge:\n  domain: chat.example.com", "edge.domain"),
         ("chat:", "where:\n  account: \"1234\"\nchat:", "where.account"),
         ("chat:", "secrets:\n  api_key: smartassist/key\nchat:", "secrets.api_key"),
+        ("chat:", "data: {parameters: {greeting: hello}}\nchat:", "data.parameters.greeting"),
+        ("chat:", "data: {secrets: [{name: a/b, rotation: {function: rotate}}]}\nchat:", "data.secrets"),
+        ("chat:", "alarms: {latency_p99: 0s}\nchat:", "alarms.latency_p99"),
+        ("chat:", "security: {log_retention: 31d}\nchat:", "security.log_retention"),
+        ("chat:", "security: {firewall: true, firewall_rate: 9}\nchat:", "security.firewall_rate"),
+        ("  bake: 5m", "  bake: 5m\n  hooks: {code_bucket: b, code_key: canary}", "deployment.hooks.code_key"),
+        (
+            "  bake: 5m",
+            "  bake: 5m\n  hooks: {code_bucket: b, code_key: c.zip, timeout: 10m}",
+            "deployment.hooks.timeout",
+        ),
+        (
+            "  max: 10",
+            "  max: 10\n  schedules: [{name: a, cron: 0 9 * * MON *, min: 1, max: 2}]",
+            "autoscaling.schedules",
+        ),
     ];
     for (from, to, field) in cases {
         let (problem, _) = change(from, to);
@@ -145,7 +161,16 @@ fn the_project_file_is_checked_too() {
         ("repository: smartassist/smartassist-chatbot", "repository: chatbot", "source.repository"),
         ("image: rust:1.95-bookworm", "image: rust:latest", "build.image"),
         ("endpoint: http://127.0.0.1:7400", "endpoint: http://example.com", "local.endpoint"),
-        ("provider: CodeStarSourceConnection", "provider: CodeCommit", "source.provider"),
+        ("provider: CodeStarSourceConnection", "provider: Subversion", "source.provider"),
+        ("provider: CodeStarSourceConnection", "provider: CodeCommit", "source.repository"),
+        ("build:\n", "build:\n  builder: docker\n", "build.image"),
+        ("build:\n", "registry: {keep_production: 1}\nbuild:\n", "registry"),
+        ("build:\n", "registry: {pull_accounts: [\"12\"]}\nbuild:\n", "registry.pull_accounts"),
+        ("build:\n", "notify: {emails: [nobody]}\nbuild:\n", "notify.emails"),
+        ("build:\n", "notify: {slack: {workspace: T01, channel: general}}\nbuild:\n", "notify.slack.channel"),
+        ("build:\n", "notify: {pagerduty: \"https://events.example.com\"}\nbuild:\n", "notify.pagerduty"),
+        ("pipeline:\n", "pipeline:\n  approval_timeout: 90d\n", "pipeline.approval_timeout"),
+        ("pipeline:\n", "pipeline:\n  window: \"* 0-9 * * *\"\n", "pipeline.window"),
     ];
     for (from, to, field) in cases {
         let error = Project::parse("project.yaml", &PROJECT.replacen(from, to, 1)).unwrap_err();

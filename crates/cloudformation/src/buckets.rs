@@ -1,0 +1,128 @@
+//! Buckets: private, encrypted, versioned, over TLS only, emptied by age.
+
+use crate::policy::{Principal, Statement, document};
+use crate::resources::s3::bucket::{
+    AbortIncompleteMultipartUpload, BucketEncryption, LifecycleConfiguration, LoggingConfiguration,
+    NoncurrentVersionExpiration, OwnershipControls, OwnershipControlsRule, OwnershipControlsRuleObjectOwnership,
+    PublicAccessBlockConfiguration, Rule as LifecycleRule, RuleStatus, ServerSideEncryptionByDefault,
+    ServerSideEncryptionByDefaultSSEAlgorithm, ServerSideEncryptionRule, VersioningConfiguration,
+    VersioningConfigurationStatus,
+};
+use crate::resources::s3::{Bucket, BucketPolicy};
+use crate::sub;
+use crate::template::{Handle, Resource, Rule, Template};
+use crate::value::{ACCOUNT, Intrinsic};
+
+/// What buckets differ in.
+pub(crate) struct Private {
+    /// Name, unique in the world.
+    pub(crate) name: Intrinsic,
+    /// Days that an object, and then its former versions, are kept.
+    pub(crate) days: i64,
+    /// The key that encrypts it; none is S3's own.
+    pub(crate) key: Option<Intrinsic>,
+    /// The bucket in which its requests are recorded.
+    pub(crate) log_bucket: Option<Intrinsic>,
+}
+
+impl Private {
+    /// Adds the bucket and its policy, which begins with refusing plain text.
+    pub(crate) fn add(
+        self,
+        template: &mut Template,
+        id: &str,
+        statements: impl FnOnce(&Handle<Bucket>) -> Vec<Statement>,
+    ) -> Handle<Bucket> {
+        // A bucket that is given no log bucket is one.
+        let receives_logs = self.log_bucket.is_none() && id.ends_with("LogBucket");
+        let mut resource = Resource::new(self.bucket()).retained();
+        if receives_logs {
+            resource = resource
+                .except(
+                    Rule::Checkov("CKV_AWS_18"),
+                    "It receives the logs; recording its own requests would feed itself",
+                )
+                .except(
+                    Rule::ControlTower("CT.S3.PR.2"),
+                    "It receives the logs; recording its own requests would feed itself",
+                );
+        }
+        let bucket = template.add(id, resource);
+        let everything = [bucket.arn(), sub![bucket.arn(), "/*"]];
+        let mut policy = vec![Statement::deny_plain_text("s3:*", everything)];
+        policy.extend(statements(&bucket));
+        template.add(format!("{id}Policy"), BucketPolicy::new(bucket.reference(), document(&policy)));
+        bucket
+    }
+
+    fn bucket(self) -> Bucket {
+        let algorithm = match self.key {
+            None => ServerSideEncryptionByDefault::new(ServerSideEncryptionByDefaultSSEAlgorithm::Aes256),
+            Some(key) => ServerSideEncryptionByDefault {
+                kms_master_key_id: Some(key.into()),
+                ..ServerSideEncryptionByDefault::new(ServerSideEncryptionByDefaultSSEAlgorithm::AwsKms)
+            },
+        };
+        let encryption = ServerSideEncryptionRule {
+            server_side_encryption_by_default: Some(algorithm),
+            ..ServerSideEncryptionRule::default()
+        };
+        let owner = OwnershipControlsRule {
+            object_ownership: Some(OwnershipControlsRuleObjectOwnership::BucketOwnerEnforced.into()),
+        };
+        let expiry = LifecycleRule {
+            id: Some("expire".into()),
+            expiration_in_days: Some(self.days.into()),
+            noncurrent_version_expiration: Some(NoncurrentVersionExpiration::new(self.days)),
+            abort_incomplete_multipart_upload: Some(AbortIncompleteMultipartUpload::new(1)),
+            ..LifecycleRule::new(RuleStatus::Enabled)
+        };
+        Bucket {
+            bucket_name: Some(self.name.into()),
+            bucket_encryption: Some(BucketEncryption::new(vec![encryption])),
+            lifecycle_configuration: Some(LifecycleConfiguration::new(vec![expiry])),
+            logging_configuration: self.log_bucket.map(|bucket| LoggingConfiguration {
+                destination_bucket_name: Some(bucket.into()),
+                log_file_prefix: Some("requests/".into()),
+                ..LoggingConfiguration::default()
+            }),
+            ownership_controls: Some(OwnershipControls::new(vec![owner])),
+            public_access_block_configuration: Some(PublicAccessBlockConfiguration {
+                block_public_acls: Some(true.into()),
+                block_public_policy: Some(true.into()),
+                ignore_public_acls: Some(true.into()),
+                restrict_public_buckets: Some(true.into()),
+            }),
+            versioning_configuration: Some(VersioningConfiguration::new(VersioningConfigurationStatus::Enabled)),
+            ..Bucket::default()
+        }
+    }
+}
+
+/// Lets load balancers record their requests.
+pub(crate) fn load_balancer_logs(bucket: &Handle<Bucket>) -> Statement {
+    let objects = sub![bucket.arn(), "/load-balancer/AWSLogs/", ACCOUNT, "/*"];
+    Statement::allow("LoadBalancerLogs", ["s3:PutObject"], [objects])
+        .by(Principal::service("logdelivery.elasticloadbalancing.amazonaws.com"))
+}
+
+/// Lets VPCs record their connections.
+pub(crate) fn flow_logs(bucket: &Handle<Bucket>) -> [Statement; 2] {
+    let delivery = || Principal::service("delivery.logs.amazonaws.com");
+    let objects = sub![bucket.arn(), "/flow/AWSLogs/", ACCOUNT, "/*"];
+    [
+        Statement::allow("FlowLogs", ["s3:PutObject"], [objects]).by(delivery()).for_own_account().when(
+            "StringEquals",
+            "s3:x-amz-acl",
+            "bucket-owner-full-control",
+        ),
+        Statement::allow("FlowLogsCheck", ["s3:GetBucketAcl"], [bucket.arn()]).by(delivery()).for_own_account(),
+    ]
+}
+
+/// Lets other buckets record their requests.
+pub(crate) fn bucket_logs(bucket: &Handle<Bucket>) -> Statement {
+    Statement::allow("BucketLogs", ["s3:PutObject"], [sub![bucket.arn(), "/requests/*"]])
+        .by(Principal::service("logging.s3.amazonaws.com"))
+        .for_own_account()
+}
