@@ -33,22 +33,24 @@ impl Private {
         id: &str,
         statements: impl FnOnce(&Handle<Bucket>) -> Vec<Statement>,
     ) -> Handle<Bucket> {
-        // A bucket that is given no log bucket is one.
-        let receives_logs = self.log_bucket.is_none() && id.ends_with("LogBucket");
-        let mut resource = Resource::new(self.bucket()).retained();
+        // A bucket that is given no log bucket, and stands beside others, is one.
+        let receives_logs = id.ends_with("LogBucket");
+        let nobody = "Nothing waits for its objects; whoever needs one asks for it";
+        let aged = "Its objects go by age; a lock would keep what nobody needs";
+        let mut resource = Resource::new(self.bucket())
+            .retained()
+            .except(Rule::ControlTower("CT.S3.PR.4"), nobody)
+            .except(Rule::ControlTower("CT.S3.PR.9"), aged);
         if receives_logs {
+            let feeds = "It receives the logs; recording its own requests would feed itself";
+            let written = "Load balancers and S3 itself write logs to buckets with S3's own key only";
             resource = resource
-                .except(
-                    Rule::Checkov("CKV_AWS_18"),
-                    "It receives the logs; recording its own requests would feed itself",
-                )
-                .except(
-                    Rule::ControlTower("CT.S3.PR.2"),
-                    "It receives the logs; recording its own requests would feed itself",
-                );
+                .except(Rule::Checkov("CKV_AWS_18"), feeds)
+                .except(Rule::ControlTower("CT.S3.PR.2"), feeds)
+                .except(Rule::ControlTower("CT.S3.PR.10"), written);
         }
         let bucket = template.add(id, resource);
-        let everything = [bucket.arn(), sub![bucket.arn(), "/*"]];
+        let everything = [bucket.arn(), bucket.arn().followed_by("/*")];
         let mut policy = vec![Statement::deny_plain_text("s3:*", everything)];
         policy.extend(statements(&bucket));
         template.add(format!("{id}Policy"), BucketPolicy::new(bucket.reference(), document(&policy)));

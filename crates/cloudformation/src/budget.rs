@@ -1,12 +1,12 @@
 //! The time a deployment and a rollback take, computed from an environment's own settings.
 
-use environment::{Environment, Span};
+use environment::{Engine, Environment, Span};
 
 /// Fargate finds capacity, pulls the image and starts the container: 30 to 90 s in practice. The image is small.
 const START: Span = Span::seconds(45);
 /// The chatbot reads its knowledge and listens.
 const READY: Span = Span::seconds(5);
-/// CodeDeploy's own steps between the lifecycle events, together.
+/// The engine's own steps between the lifecycle events, together.
 const STEPS: Span = Span::seconds(20);
 /// Listeners take new weights.
 const SHIFT: Span = Span::seconds(5);
@@ -65,9 +65,19 @@ impl Budget {
         let uncounted = |name, time, because: &str| Phase { name, time, counted: false, because: because.to_owned() };
 
         let mut deploy = replacement(environment);
+        if let Some(hooks) = &deployment.hooks {
+            deploy.push(phase("hook before traffic", hooks.timeout, "at most deployment.hooks.timeout"));
+        }
         deploy.push(phase("first production traffic", SHIFT, "listener weights"));
         deploy.push(uncounted("steps to all traffic", steps, "deployment.strategy"));
+        if let Some(hooks) = &deployment.hooks {
+            deploy.push(uncounted("hook after traffic", hooks.timeout, "at most deployment.hooks.timeout"));
+        }
         deploy.push(uncounted("old version kept warm", deployment.bake, "deployment.bake"));
+        let leave = Span::seconds(
+            environment.health_check.deregistration_delay.as_seconds().max(environment.task.drain.as_seconds()),
+        );
+        deploy.push(uncounted("old version leaves", leave, "health_check.deregistration_delay"));
 
         let mut after = vec![phase("decision", STOP, "new deployment of the last good revision, all at once")];
         after.extend(replacement(environment));
@@ -98,12 +108,16 @@ impl Budget {
 fn replacement(environment: &Environment) -> Vec<Phase> {
     let health = &environment.health_check;
     let healthy = Span::seconds(health.interval.as_seconds() * u64::from(health.healthy_threshold));
+    let engine = match environment.deployment.engine {
+        Engine::Codedeploy => "CodeDeploy's own steps",
+        Engine::Ecs => "ECS's own steps",
+    };
     let because = format!("health_check.interval {} x healthy_threshold {}", health.interval, health.healthy_threshold);
     vec![
         phase("tasks start", START, "Fargate start and pull of a small image"),
         phase("service listens", READY, "knowledge is read"),
         phase("targets healthy", healthy, &because),
-        phase("lifecycle events", STEPS, "CodeDeploy, without hooks"),
+        phase("lifecycle events", STEPS, engine),
     ]
 }
 

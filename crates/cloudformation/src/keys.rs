@@ -42,6 +42,7 @@ pub(crate) fn add(template: &mut Template, id: &str, name: &str, description: St
     let publishers = ["cloudwatch.amazonaws.com", "events.amazonaws.com"];
     let mut statements = vec![
         Statement::grant("Administer", Principal::account(), ADMINISTER),
+        Statement::deny_grants(),
         Statement::grant(
             "EncryptLogs",
             Principal::service(sub!["logs.", REGION, ".amazonaws.com"]),

@@ -13,6 +13,7 @@ mod data;
 mod delivery;
 mod documents;
 mod files;
+mod generations;
 mod keys;
 mod logs;
 mod metrics;
@@ -30,5 +31,6 @@ mod topics;
 pub mod value;
 
 pub use files::{GeneratedFile, files};
+pub use generations::{Replacement, replacements};
 pub use names::Names;
 pub use stack::{Stack, StackKind, StackParameter, TEMPLATE_LIMIT, Unsupported, deployment_alarms, templates};

@@ -16,7 +16,7 @@ use crate::resources::ec2::{
 };
 use crate::stack::tags;
 use crate::sub;
-use crate::template::{Handle, Resource, Template};
+use crate::template::{Handle, Resource, Rule, Template};
 use crate::value::{Intrinsic, REGION, Value};
 
 const ANYWHERE: &str = "0.0.0.0/0";
@@ -210,13 +210,20 @@ fn security_groups(
 ) {
     let container = i64::from(Project::CONTAINER_PORT);
     let cidr = environment.network.cidr.as_str();
+    let redirects = environment.edge.redirects_http();
     let mut add = |id: &str, description: &str, ingress: Vec<Ingress>, egress: Vec<Egress>| {
+        let open = redirects && id == "LoadBalancerSecurityGroup";
         let group = SecurityGroup {
             vpc_id: Some(vpc.reference().into()),
             security_group_ingress: (!ingress.is_empty()).then_some(ingress),
             security_group_egress: Some(egress),
             ..SecurityGroup::new(description)
         };
+        let mut group = Resource::new(group);
+        if open {
+            let reason = "Customers who type the name alone arrive at port 80, and are sent on to HTTPS";
+            group = group.except(Rule::Checkov("CKV_AWS_260"), reason);
+        }
         let group = template.add(id, group);
         template.export(id, "A security group", &group.group_id(), &export(names, id));
         group
@@ -238,7 +245,7 @@ fn security_groups(
         if environment.edge.test_port != 443 {
             out.push(egress(ANYWHERE, environment.edge.test_port.into(), "To the test listener"));
         }
-        add("HookSecurityGroup", "Where the deployment's functions may go", Vec::new(), out);
+        add("HookSecurityGroup", "Where the functions of deployments may go", Vec::new(), out);
     }
 }
 
@@ -259,7 +266,7 @@ fn edge_rules(environment: &Environment, inside: &Private) -> Vec<Ingress> {
     if environment.deployment.hooks.is_some() {
         // The load balancer's name leads to its public addresses, even from within the VPC.
         let addresses = inside.addresses.iter().map(|address| sub![address.reference(), "/32"].into());
-        rules.extend(addresses.map(|range| from(range, edge.test_port, "The deployment's functions")));
+        rules.extend(addresses.map(|range| from(range, edge.test_port, "The functions of deployments")));
     }
     rules
 }

@@ -95,6 +95,15 @@ impl Statement {
         statement.by(Principal::Aws("*".into())).when("Bool", "aws:SecureTransport", "false")
     }
 
+    /// Denies everyone to hand a key on, except to the services of AWS that work for them.
+    pub(crate) fn deny_grants() -> Self {
+        let mut statement = Statement::grant("DenyGrants", Principal::Aws("*".into()), ["kms:CreateGrant"])
+            .when("BoolIfExists", "kms:GrantIsForAWSResource", "false")
+            .when("BoolIfExists", "aws:PrincipalIsAWSService", "false");
+        statement.effect = Effect::Deny;
+        statement
+    }
+
     /// Allows a principal actions on the very resource that the policy belongs to.
     pub(crate) fn grant(
         sid: &'static str,

@@ -61,6 +61,8 @@ fn container(environment: &Environment, names: Names<'_>, references: References
     let health = &environment.health_check;
     let drop_all = KernelCapabilities { drop: Some(vec!["ALL".into()]), ..KernelCapabilities::default() };
     ContainerDefinition {
+        // The only container has all of the task's memory, and ends when it wants more.
+        memory: Some(i64::from(environment.task.memory.as_mebibytes()).into()),
         essential: Some(true.into()),
         user: Some(USER.into()),
         readonly_root_filesystem: Some(true.into()),

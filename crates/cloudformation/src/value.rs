@@ -30,6 +30,8 @@ pub enum Intrinsic {
     ImportValue(String),
     /// The availability zone of that index in the stack's region.
     Zone(usize),
+    /// `Fn::Join` without anything between the parts; made by [`Intrinsic::followed_by`].
+    Join(Vec<Intrinsic>),
     /// `Ref` of `AWS::NoValue`: the property is left out.
     NoValue,
     /// `Fn::If`.
@@ -69,6 +71,11 @@ impl Intrinsic {
             Part::References(text) => text,
         });
         Intrinsic::Sub(escaped.collect())
+    }
+
+    /// The value with a text after it, by `Fn::Join`: the form in which Control Tower knows a bucket's objects.
+    pub fn followed_by(self, text: &str) -> Self {
+        Intrinsic::Join(vec![self, Intrinsic::Text(text.to_owned())])
     }
 
     /// `Fn::Sub` of a text with `${Name}` in it, each name explained. For values that have no place in a text of
@@ -199,6 +206,7 @@ impl Serialize for Intrinsic {
                 let names: BTreeMap<_, _> = names.iter().map(|(name, value)| (*name, value)).collect();
                 map.serialize_entry("Fn::Sub", &(text, names))?;
             }
+            Intrinsic::Join(parts) => map.serialize_entry("Fn::Join", &("", parts))?,
             Intrinsic::NoValue => map.serialize_entry("Ref", "AWS::NoValue")?,
             Intrinsic::ImportValue(name) => map.serialize_entry("Fn::ImportValue", name)?,
             Intrinsic::Zone(index) => {

@@ -94,11 +94,10 @@ pub enum SourceProvider {
 pub struct PipelineSettings {
     /// Name; default: the project's name.
     pub name: Option<String>,
-    /// How long an execution waits for its approval before it fails, 5m to 60d.
+    /// How long an execution waits for its approval before it fails and people hear of it, 5m to 60d.
     pub approval_timeout: Span,
-    /// When an approval counts as old and people are told again; shorter than `approval_timeout`, whole hours up to 24h.
-    pub approval_reminder: Span,
-    /// Whether a stage that fails goes back to its last successful execution. Default: in an account.
+    /// Whether production is taken back when its alarm fires just after a deployment and, with the engine `ecs`, a
+    /// stage that fails goes back to its last good execution; CodeDeploy does that by itself. Default: in an account.
     pub rollback_on_failure: Option<bool>,
     /// When production may be deployed, as the six fields of an AWS cron (UTC): `* 0-9 ? * MON-FRI *`. Default: always.
     pub window: Option<String>,
@@ -109,7 +108,6 @@ impl Default for PipelineSettings {
         PipelineSettings {
             name: None,
             approval_timeout: Span::days(7),
-            approval_reminder: Span::minutes(4 * 60),
             rollback_on_failure: None,
             window: None,
         }

@@ -8,7 +8,6 @@ use crate::error::{Error, Problem};
 use crate::project::{Builder, Project, SourceProvider};
 use crate::settings::Environment;
 use crate::source::Source;
-use crate::units::Span;
 
 /// Collects problems of one file.
 struct Check<'a> {
@@ -130,12 +129,6 @@ fn pipeline(project: &Project, check: &mut Check<'_>) {
         "pipeline.approval_timeout",
         || format!("{} is no time that CodePipeline can wait for an approval", pipeline.approval_timeout),
         "whole minutes, 5m to 60d",
-    );
-    check.require(
-        pipeline.approval_reminder >= Span::minutes(5) && pipeline.approval_reminder < pipeline.approval_timeout,
-        "pipeline.approval_reminder",
-        || format!("{} never reminds anybody in time", pipeline.approval_reminder),
-        "at least 5m, and shorter than pipeline.approval_timeout",
     );
     if let Some(window) = &pipeline.window {
         check.require(

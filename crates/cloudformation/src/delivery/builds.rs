@@ -98,9 +98,7 @@ impl Build {
         let mut build = Resource::new(build);
         if self.privileged {
             let reason = "The Docker builder was chosen, and its engine needs it; the builder oci needs none";
-            build = build
-                .except(Rule::Checkov("CKV_AWS_316"), reason)
-                .except(Rule::ControlTower("CT.CODEBUILD.PR.5"), reason);
+            build = build.except(Rule::ControlTower("CT.CODEBUILD.PR.4"), reason);
         }
         template.add(format!("{}Project", self.id), build)
     }

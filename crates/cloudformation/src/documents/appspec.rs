@@ -1,6 +1,6 @@
 //! What CodeDeploy deploys to ECS.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// An appspec.
 #[derive(Debug, Serialize)]
@@ -54,12 +54,22 @@ pub(crate) struct CapacityProvider {
 }
 
 /// The function that a lifecycle event calls.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) enum Hook {
     /// The new version has test traffic and no customer yet.
     BeforeAllowTraffic(String),
     /// The new version has all traffic, the old one is still warm.
     AfterAllowTraffic(String),
+}
+
+/// A map of one entry; YAML's own form of an enumeration would be a tag.
+impl Serialize for Hook {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([match self {
+            Hook::BeforeAllowTraffic(function) => ("BeforeAllowTraffic", function),
+            Hook::AfterAllowTraffic(function) => ("AfterAllowTraffic", function),
+        }])
+    }
 }
 
 impl AppSpec {

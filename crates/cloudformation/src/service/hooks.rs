@@ -136,10 +136,12 @@ impl Hook<'_> {
             )
         };
         let answered = "A deployment waits for its answer and fails without one: there is no event to keep for later";
+        let inside = "Its subnets are another stack's; the rule knows subnets of the same template only";
         let signed = "The bucket of the code is the release process's own; the key names the commit it was built from";
         let resource = Resource::new(function)
             .except(Rule::Checkov("CKV_AWS_116"), answered)
-            .except(Rule::Checkov("CKV_AWS_272"), signed);
+            .except(Rule::Checkov("CKV_AWS_272"), signed)
+            .except(Rule::ControlTower("CT.LAMBDA.PR.3"), inside);
         template.add(id, resource)
     }
 
@@ -184,6 +186,9 @@ impl Hook<'_> {
             statements.push(crate::keys::use_key(key));
         }
         statements.extend(own);
-        role(name.to_owned(), "What a function of the deployment may do", "lambda.amazonaws.com", statements)
+        role(name.to_owned(), "What a function of the deployment may do", "lambda.amazonaws.com", statements).except(
+            Rule::Checkov("CKV_AWS_111"),
+            "Network interfaces and traces have no resource that exists before the function runs",
+        )
     }
 }

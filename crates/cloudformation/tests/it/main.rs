@@ -3,6 +3,8 @@
 mod command;
 mod cost;
 mod defects;
+mod generations;
+mod hardened;
 mod mutations;
 mod properties;
 mod references;

@@ -34,6 +34,24 @@ fn everything(environment: &mut Environment) {
     environment.deployment.alarms = vec!["errors".to_owned()];
 }
 
+/// A project and its environments.
+pub(crate) struct Fixture {
+    pub(crate) project: Project,
+    pub(crate) environments: Vec<Environment>,
+}
+
+/// The committed ones, on the embedded endpoint.
+pub(crate) fn local() -> Fixture {
+    Fixture { project: project(), environments: committed() }
+}
+
+/// The example in an account, with everything switched on.
+pub(crate) fn aws() -> Fixture {
+    let directory = root().join("crates/cloudformation/examples/aws/environments");
+    let load = |name| Environment::load(&directory, name).unwrap();
+    Fixture { project: Project::load(&directory).unwrap(), environments: EnvironmentName::ALL.map(load).into() }
+}
+
 /// Any supported environment.
 pub(crate) fn any_environment() -> impl proptest::strategy::Strategy<Value = Environment> {
     let network = (2..=3_u8, prop_oneof![Just(Nat::None), Just(Nat::Single), Just(Nat::PerZone)], any::<bool>());

@@ -55,8 +55,8 @@ pub struct HookSettings {
     /// Conversations that ValidateCanary holds, and MonitorCanary adds to what customers say.
     #[serde(default = "twenty")]
     pub conversations: u32,
-    /// The longest a function runs, at most 15m.
-    #[serde(default = "five_minutes")]
+    /// The longest a function runs, at most 15m. It counts towards the time of a deployment.
+    #[serde(default = "two_minutes")]
     pub timeout: Span,
 }
 
@@ -115,8 +115,8 @@ fn twenty() -> u32 {
     20
 }
 
-fn five_minutes() -> Span {
-    Span::minutes(5)
+fn two_minutes() -> Span {
+    Span::minutes(2)
 }
 
 impl Strategy {
