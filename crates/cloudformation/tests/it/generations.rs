@@ -28,7 +28,7 @@ fn everyday_changes_replace_only_the_first_task_definition_and_names_that_say_wh
         |environment| environment.health_check.interval = Span::seconds(10),
         |environment| environment.health_check.deregistration_delay = Span::seconds(120),
         |environment| {
-            environment.deployment.strategy = Strategy::Canary(Canary { percent: 20, duration: Span::minutes(3) })
+            environment.deployment.strategy = Strategy::Canary(Canary { percent: 20, duration: Span::minutes(3) });
         },
         |environment| environment.autoscaling.max += 5,
         |environment| environment.security.log_retention = Some(Span::days(7)),
