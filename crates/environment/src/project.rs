@@ -105,12 +105,7 @@ pub struct PipelineSettings {
 
 impl Default for PipelineSettings {
     fn default() -> Self {
-        PipelineSettings {
-            name: None,
-            approval_timeout: Span::days(7),
-            rollback_on_failure: None,
-            window: None,
-        }
+        PipelineSettings { name: None, approval_timeout: Span::days(7), rollback_on_failure: None, window: None }
     }
 }
 
