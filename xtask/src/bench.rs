@@ -22,6 +22,12 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// The image builder beside `docker build` and `docker push`: rebuilds, size, an unchanged push.
+    #[command(disable_help_flag = true)]
+    Image {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
@@ -30,6 +36,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
             let smartbot = workspace.build_release("chatbot", Target::Binary("smartbot"))?;
             let bench = workspace.build_release("chatbot", Target::Example("bench"))?;
             workspace::become_command(workspace.command(&bench).arg("--smartbot").arg(smartbot).args(arguments))
+        }
+        What::Image { arguments } => {
+            // As people run it: the builder itself is not optimised, what it leaves to do is cargo's and zlib's.
+            workspace.build_together(&[("image", Target::Binary("image")), ("image", Target::Example("bench"))])?;
+            let image = workspace.built("image", "image")?;
+            let bench = workspace.built("image", "image-bench")?;
+            workspace::become_command(workspace.command(&bench).arg("--image").arg(image).args(arguments))
         }
     }
 }

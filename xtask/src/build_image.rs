@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::synth;
-use crate::workspace::{self, Workspace};
+use crate::workspace::{self, Target, Workspace};
 
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
     let help = given(arguments, &["--help", "-h"]);
@@ -14,7 +14,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     let asks_repository = !help && given(arguments, &["--push"]) && !given(arguments, &["--repository"]);
     let asks_architecture = !help && !given(arguments, &["--architecture", "--target"]);
     if asks_architecture || (asks_repository && repository.is_none()) {
-        workspace.build_together(&[("image", "image"), ("cloudformation", "synth")])?;
+        let synth = ("cloudformation", Target::Binary("synth"));
+        workspace.build_together(&[("image", Target::Binary("image")), synth])?;
     }
     let mut command = workspace.command(&workspace.build("image", "image")?);
     command.arg("build").args(arguments);

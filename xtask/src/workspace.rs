@@ -73,13 +73,13 @@ impl Workspace {
         self.built(package, target.name())
     }
 
-    /// Builds binaries, given as package and name, in one cargo call: one look at the whole workspace instead of several.
-    pub(crate) fn build_together(&self, programs: &[(&str, &str)]) -> Result<()> {
-        let programs: Vec<_> = programs.iter().map(|(package, binary)| (*package, Target::Binary(binary))).collect();
-        self.compile(&programs, &[])
+    /// Builds programs, given with their packages, in one cargo call: one look at the whole workspace instead of several.
+    pub(crate) fn build_together(&self, programs: &[(&str, Target<'_>)]) -> Result<()> {
+        self.compile(programs, &[])
     }
 
-    fn built(&self, package: &str, name: &str) -> Result<PathBuf> {
+    /// A program that was built together with others.
+    pub(crate) fn built(&self, package: &str, name: &str) -> Result<PathBuf> {
         match self.built.borrow().get(name) {
             Some(executable) => Ok(executable.clone()),
             None => bail!("cargo built {package} but reported no executable `{name}`"),

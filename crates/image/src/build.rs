@@ -3,6 +3,7 @@
 mod input;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -110,6 +111,17 @@ pub struct Report {
     pub layout: PathBuf,
     /// The archive, if one was asked for.
     pub archive: Option<PathBuf>,
+    /// How long it took.
+    pub seconds: Seconds,
+}
+
+/// Where the time of a build went.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Seconds {
+    /// The one call of cargo that makes the binary.
+    pub cargo: f64,
+    /// All of it, without a push.
+    pub build: f64,
 }
 
 /// Builds, and pushes if asked to.
@@ -117,6 +129,7 @@ pub struct Report {
 /// # Errors
 /// Whatever can go wrong on the way; nothing is pushed unless the image is complete on disk.
 pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>) -> Result<Report, Error> {
+    let started = Instant::now();
     let source = source(request, settings)?;
     // Refusals that need no build come before it.
     if request.verify && source.dirty.is_some() {
@@ -153,6 +166,7 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
     if let Some(file) = &archive {
         archive::write(file, image, &request.program.binary, &tags)?;
     }
+    let seconds = Seconds { cargo: made.cargo.as_secs_f64(), build: started.elapsed().as_secs_f64() };
 
     let repository = match place {
         Some((repository, login)) => {
@@ -183,6 +197,7 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
         dirty: source.dirty.is_some(),
         layout,
         archive,
+        seconds,
     })
 }
 
@@ -221,6 +236,8 @@ struct Made {
     binary: Option<Vec<u8>>,
     /// The directory for layouts.
     images: PathBuf,
+    /// How long cargo took.
+    cargo: Duration,
 }
 
 fn make(
@@ -235,7 +252,8 @@ fn make(
         let description = workspace.describe(&request.program.package)?;
         let inputs = docker::Inputs { source, description: &description, architecture: request.architecture };
         let image = docker::build(&request.directory, options, &inputs, (&request.program.binary, tags), progress)?;
-        return Ok(Made { image, binary: None, images: workspace.target_directory().join("image") });
+        let images = workspace.target_directory().join("image");
+        return Ok(Made { image, binary: None, images, cargo: Duration::ZERO });
     }
     let input = Input::prepare(request, source, settings, progress)?;
     let Input { binary, path, description, .. } = &input;
@@ -247,7 +265,7 @@ fn make(
     let layers = layer::of_binary(binary.clone(), Some(&images.join("layers")))?;
     let mut image = assemble::assemble(layers, architecture, source, description)?;
     image.artifacts = input.artifacts(&image, request, source, settings)?;
-    Ok(Made { image, binary: Some(input.binary), images })
+    Ok(Made { image, binary: Some(input.binary), images, cargo: input.cargo })
 }
 
 /// Builds the commit once more, elsewhere, and compares.

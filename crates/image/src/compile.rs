@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -133,6 +134,8 @@ pub struct Built {
     pub binary: Vec<u8>,
     /// What it is made of.
     pub dependencies: Dependencies,
+    /// How long cargo took.
+    pub cargo: Duration,
 }
 
 impl Workspace {
@@ -230,7 +233,9 @@ impl Workspace {
             .env("SOURCE_DATE_EPOCH", "0")
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
+        let started = Instant::now();
         let output = command.output().map_err(CompileError::Start)?;
+        let cargo = started.elapsed();
         if !output.status.success() {
             return Err(CompileError::Failed {
                 arguments: format!("rustc --release --package {}", program.package),
@@ -242,7 +247,7 @@ impl Workspace {
         let path = executable(&artifacts, program)?;
         let binary = fs::read(path).map_err(Error::io("read", path))?;
         let dependencies = self.dependencies(&artifacts, program, target)?;
-        Ok(Built { binary: auditable::embed(&binary, &dependencies)?, dependencies })
+        Ok(Built { binary: auditable::embed(&binary, &dependencies)?, dependencies, cargo })
     }
 
     fn dependencies(

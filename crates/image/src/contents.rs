@@ -1,8 +1,10 @@
 //! What a layer holds, read with suspicion: a layer is input, whoever made it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Component, Path};
+use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
@@ -57,6 +59,9 @@ impl Default for Limits {
     }
 }
 
+/// Long names and extended headers are read into memory before anything is known of them.
+const MAX_HEADERS: u64 = 1 << 20;
+
 /// Why a layer is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
@@ -92,32 +97,26 @@ pub fn read(layer: &[u8], limits: Limits) -> Result<BTreeMap<String, Found>, Lay
     let reader: Box<dyn Read + '_> =
         if layer.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(layer)) } else { Box::new(layer) };
     // Headers may lie about sizes; the stream itself is what is counted.
-    let mut archive = tar::Archive::new(Counted { reader, left: limits.bytes, exceeded: false });
+    let allowance = Rc::new(Cell::new(MAX_HEADERS));
+    let mut archive = tar::Archive::new(Metered { reader, allowance: Rc::clone(&allowance) });
     let mut found = BTreeMap::new();
-    let result = entries(&mut archive, limits, &mut found);
-    if archive.into_inner().exceeded {
-        return Err(LayerError::TooLarge(limits));
-    }
-    result.map(|()| found)
-}
-
-fn entries<R: Read>(
-    archive: &mut tar::Archive<R>,
-    limits: Limits,
-    found: &mut BTreeMap<String, Found>,
-) -> Result<(), LayerError> {
-    for (number, entry) in archive.entries()?.enumerate() {
+    let mut left = limits;
+    for entry in archive.entries()? {
         let mut entry = entry?;
-        if number >= limits.entries {
+        let promised = entry.size();
+        left.entries = left.entries.saturating_sub(1);
+        left.bytes = left.bytes.saturating_sub(promised.saturating_add(512));
+        if left.entries == 0 || left.bytes == 0 {
             return Err(LayerError::TooLarge(limits));
         }
+        // This entry's content, and the headers of the next one.
+        allowance.set(promised.saturating_add(MAX_HEADERS));
         let path = inside(&entry.path()?)?;
         let header = entry.header();
         let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()?, header.gid()?);
         let kind = match header.entry_type() {
             EntryType::Directory => Kind::Directory,
             EntryType::Regular | EntryType::Continuous => {
-                let promised = entry.size();
                 let mut hash = Sha256::new();
                 let actual = io::copy(&mut entry, &mut hash)?;
                 if actual != promised {
@@ -126,8 +125,9 @@ fn entries<R: Read>(
                 Kind::File { size: promised, digest: hash.into() }
             }
             EntryType::Symlink | EntryType::Link => {
+                let hard = header.entry_type() == EntryType::Link;
                 let target = entry.link_name()?.map(|target| target.to_string_lossy().into_owned()).unwrap_or_default();
-                check_link(&path, &target, header.entry_type() == EntryType::Link)?;
+                check_link(&path, &target, hard)?;
                 Kind::Link { target }
             }
             EntryType::XGlobalHeader => continue,
@@ -138,7 +138,7 @@ fn entries<R: Read>(
             found.insert(path, Found { mode, uid, gid, kind });
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The path without `/` and `./` at its front.
@@ -173,22 +173,21 @@ fn check_link(path: &str, target: &str, hard: bool) -> Result<(), LayerError> {
     Ok(())
 }
 
-struct Counted<R> {
+/// A reader that gives as much as it is allowed to and then fails.
+struct Metered<R> {
     reader: R,
-    left: u64,
-    exceeded: bool,
+    allowance: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            // One more byte, to tell a layer of exactly this size from a larger one.
-            self.exceeded = self.reader.read(&mut [0])? > 0;
-            return Ok(0);
+        let allowed = self.allowance.get();
+        if allowed == 0 && !buffer.is_empty() {
+            return Err(io::Error::other("more bytes than its headers say, or headers of more than a megabyte"));
         }
-        let length = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
         let read = self.reader.read(&mut buffer[..length])?;
-        self.left -= read as u64;
+        self.allowance.set(allowed - read as u64);
         Ok(read)
     }
 }

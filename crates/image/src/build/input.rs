@@ -1,6 +1,7 @@
 //! The binary that becomes an image, and what is known of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Request;
 use crate::assemble::{self, Description, Image};
@@ -24,6 +25,8 @@ pub(super) struct Input {
     pub(super) path: PathBuf,
     pub(super) description: Description,
     pub(super) target_directory: PathBuf,
+    /// How long cargo took.
+    pub(super) cargo: Duration,
     /// What the binary is made of, if it says so.
     dependencies: Option<Dependencies>,
     /// What it was compiled for, if that was here and now.
@@ -47,6 +50,7 @@ impl Input {
                 path,
                 description: Description::default(),
                 target_directory: request.directory.join("target"),
+                cargo: Duration::ZERO,
                 target: None,
             });
         }
@@ -59,6 +63,7 @@ impl Input {
             path: PathBuf::from(&request.program.binary),
             description,
             target_directory: workspace.target_directory().to_owned(),
+            cargo: built.cargo,
             dependencies: Some(built.dependencies),
             target: Some(target),
         })

@@ -9,7 +9,7 @@ mod docker_registry;
 mod ecr_scan;
 mod fake;
 mod fixture;
-#[cfg(feature = "kms")]
+mod hostile;
 mod kms;
 mod proxy;
 mod push;

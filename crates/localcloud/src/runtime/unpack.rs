@@ -1,15 +1,27 @@
-//! Unpacks an image's layers into a folder, with suspicion: an image is input.
+//! Unpacks an image's layers into a folder, with suspicion: an image is input. Nothing outside the folder is written, made,
+//! changed or removed, whatever paths, links and sizes a layer holds.
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
+use tar::EntryType;
+
+/// How much an image may unpack to.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    bytes: u64,
+    entries: usize,
+}
 
 /// More than this is no chatbot image but a decompression bomb.
-const MAX_UNPACKED_BYTES: u64 = 4 << 30;
-const MAX_ENTRIES: usize = 200_000;
+const LIMITS: Limits = Limits { bytes: 4 << 30, entries: 200_000 };
+/// Long names and extended headers are read into memory before anything is known of them.
+const MAX_HEADERS: u64 = 1 << 20;
 
 /// Why an image cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -45,54 +57,67 @@ pub struct RunConfig {
 
 /// Unpacks gzip-compressed or plain tar layers, lowest first, into `root`. The folder appears whole or not at all.
 pub fn unpack(layers: &[PathBuf], root: &Path) -> Result<(), UnpackError> {
+    unpack_within(layers, root, LIMITS)
+}
+
+fn unpack_within(layers: &[PathBuf], root: &Path, limits: Limits) -> Result<(), UnpackError> {
     if root.exists() {
         return Ok(());
     }
     // Two tasks of one image may start at the same time: each unpacks into a folder of its own, the first one to end wins.
-    let partial = root.with_extension(format!("partial-{:016x}", crate::ids::random()));
+    let partial = Partial(root.with_extension(format!("partial-{:016x}", crate::ids::random())));
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| UnpackError::Io(path, error)
     };
-    let _ = fs::remove_dir_all(&partial);
-    fs::create_dir_all(&partial).map_err(at(&partial))?;
-    let mut budget = Budget { bytes: MAX_UNPACKED_BYTES, entries: MAX_ENTRIES };
+    fs::create_dir_all(&partial.0).map_err(at(&partial.0))?;
+    let mut left = limits;
     for layer in layers {
-        apply(layer, &partial, &mut budget)?;
+        apply(layer, &partial.0, &mut left)?;
     }
-    match fs::rename(&partial, root) {
+    match fs::rename(&partial.0, root) {
         Ok(()) => Ok(()),
-        Err(_) if root.exists() => fs::remove_dir_all(&partial).map_err(at(&partial)),
+        Err(_) if root.exists() => Ok(()),
         Err(error) => Err(UnpackError::Io(root.to_owned(), error)),
     }
 }
 
-struct Budget {
-    bytes: u64,
-    entries: usize,
+/// A folder that is removed again unless it got its name.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
-fn apply(layer: &Path, root: &Path, budget: &mut Budget) -> Result<(), UnpackError> {
+fn apply(layer: &Path, root: &Path, left: &mut Limits) -> Result<(), UnpackError> {
     let failed = |error| UnpackError::Io(layer.to_owned(), error);
     let mut magic = [0; 2];
     let compressed =
         File::open(layer).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == [0x1f, 0x8b];
-    let file = File::open(layer).map_err(failed)?;
-    let reader: Box<dyn Read> = if compressed { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+    let file = BufReader::new(File::open(layer).map_err(failed)?);
+    // Every part of a gzip file counts, as for the engines that run the same image.
+    let reader: Box<dyn Read> = if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     // The sizes in tar headers may lie, the stream cannot.
-    let mut archive = tar::Archive::new(reader.take(budget.bytes));
-    archive.set_preserve_permissions(true);
+    let allowance = Rc::new(Cell::new(MAX_HEADERS));
+    let mut archive = tar::Archive::new(Metered { reader, allowance: Rc::clone(&allowance) });
+    // Modes without setuid and setgid bits: a folder of this machine's is no place for them.
+    archive.set_preserve_permissions(false);
     archive.set_preserve_ownerships(false);
     for entry in archive.entries().map_err(failed)? {
         let mut entry = entry.map_err(failed)?;
-        budget.entries = budget.entries.saturating_sub(1);
-        budget.bytes = budget.bytes.saturating_sub(entry.size() + 512);
-        if budget.entries == 0 || budget.bytes == 0 {
+        left.entries = left.entries.saturating_sub(1);
+        left.bytes = left.bytes.saturating_sub(entry.size().saturating_add(512));
+        if left.entries == 0 || left.bytes == 0 {
             return Err(UnpackError::Refused("the image unpacks to more than the endpoint allows".to_owned()));
         }
+        // This entry's content, and the headers of the next one.
+        allowance.set(entry.size().saturating_add(MAX_HEADERS));
         let path = entry.path().map_err(failed)?.into_owned();
         let path = inside(&path)?;
-        if path.as_os_str().is_empty() {
+        let kind = entry.header().entry_type();
+        if path.as_os_str().is_empty() || kind == EntryType::XGlobalHeader {
             continue;
         }
         if let Some(hidden) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(".wh."))
@@ -100,18 +125,82 @@ fn apply(layer: &Path, root: &Path, budget: &mut Budget) -> Result<(), UnpackErr
             whiteout(root, &path, hidden).map_err(failed)?;
             continue;
         }
-        match entry.header().entry_type() {
-            tar::EntryType::Block | tar::EntryType::Char | tar::EntryType::Fifo => {
-                return Err(UnpackError::Refused(format!("the image holds a device file, {}", path.display())));
+        match kind {
+            EntryType::Regular | EntryType::Continuous | EntryType::Directory => {}
+            EntryType::Symlink | EntryType::Link => {
+                let target = entry.link_name().map_err(failed)?.unwrap_or_default().into_owned();
+                check_link(&path, &target, kind == EntryType::Link)?;
             }
-            _ => {}
+            _ => {
+                return Err(UnpackError::Refused(format!(
+                    "the image holds something else than files, folders and links, {}",
+                    path.display()
+                )));
+            }
         }
+        make_room(root, &path, kind).map_err(failed)?;
         // Refuses what would be written through a link that leads out of the root.
         if !entry.unpack_in(root).map_err(failed)? {
             return Err(UnpackError::Refused(format!("the image holds a path outside its root, {}", path.display())));
         }
     }
     Ok(())
+}
+
+/// A reader that gives as much as it is allowed to and then fails.
+struct Metered<R> {
+    reader: R,
+    allowance: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let allowed = self.allowance.get();
+        if allowed == 0 && !buffer.is_empty() {
+            return Err(io::Error::other("more bytes than its headers say, or headers of more than a megabyte"));
+        }
+        let length = buffer.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
+        let read = self.reader.read(&mut buffer[..length])?;
+        self.allowance.set(allowed - read as u64);
+        Ok(read)
+    }
+}
+
+/// A link may lead anywhere inside the image: a relative one climbs no higher than the root, an absolute one means the
+/// image's own root. (Whatever it says, nothing is ever written through it to a place outside.)
+fn check_link(path: &Path, target: &Path, hard: bool) -> Result<(), UnpackError> {
+    let mut depth = if hard || target.is_absolute() { 0 } else { path.components().count().saturating_sub(1) };
+    for part in target.components() {
+        match part {
+            Component::Normal(_) => depth += 1,
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                depth = depth.checked_sub(1).ok_or_else(|| {
+                    UnpackError::Refused(format!(
+                        "the image holds a link out of its root, {} -> {}",
+                        path.display(),
+                        target.display()
+                    ))
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An entry replaces what a lower layer put in its place, also where the one is a folder and the other is not.
+fn make_room(root: &Path, path: &Path, kind: EntryType) -> io::Result<()> {
+    let place = root.join(path);
+    // Behind a link that leads out of the root there is nothing of this image; unpacking refuses the entry.
+    let parent = place.parent().unwrap_or(root);
+    if !parent.canonicalize().is_ok_and(|parent| root.canonicalize().is_ok_and(|root| parent.starts_with(root))) {
+        return Ok(());
+    }
+    match fs::symlink_metadata(&place) {
+        Ok(there) if there.is_dir() && kind != EntryType::Directory => fs::remove_dir_all(&place),
+        Ok(there) if !there.is_dir() && kind == EntryType::Directory => fs::remove_file(&place),
+        _ => Ok(()),
+    }
 }
 
 /// The path without a leading `/` or `./`; an error when it has `..`.
@@ -159,9 +248,14 @@ fn whiteout(root: &Path, path: &Path, hidden: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use proptest::prelude::*;
+
     use super::*;
 
-    type Entry<'a> = (&'a str, tar::EntryType, &'a str);
+    type Entry<'a> = (&'a str, EntryType, &'a str);
 
     fn layer(folder: &Path, name: &str, entries: &[Entry<'_>]) -> PathBuf {
         let path = folder.join(name);
@@ -171,7 +265,7 @@ mod tests {
             let mut header = tar::Header::new_ustar();
             header.set_entry_type(*kind);
             header.set_mode(0o755);
-            let link = matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link);
+            let link = matches!(kind, EntryType::Symlink | EntryType::Link);
             header.set_size(if link { 0 } else { content.len() as u64 });
             // Written raw: the builder's own checks would refuse the dangerous names.
             header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
@@ -185,7 +279,7 @@ mod tests {
         path
     }
 
-    const FILE: tar::EntryType = tar::EntryType::Regular;
+    const FILE: EntryType = EntryType::Regular;
 
     #[test]
     fn upper_layers_replace_and_remove_what_lower_ones_put() {
@@ -199,23 +293,251 @@ mod tests {
         assert_eq!(fs::read_to_string(root.join("smartbot")).unwrap(), "new");
     }
 
+    /// A folder beside the root that no layer may touch.
+    struct Outside {
+        folder: tempfile::TempDir,
+    }
+
+    impl Outside {
+        fn new() -> Self {
+            let outside = Self { folder: tempfile::tempdir().unwrap() };
+            fs::create_dir(outside.path()).unwrap();
+            fs::write(outside.path().join("kept"), "secret").unwrap();
+            fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o700)).unwrap();
+            outside
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("outside")
+        }
+
+        fn is_untouched(&self) -> bool {
+            let kept = self.path().join("kept");
+            let links = std::os::unix::fs::MetadataExt::nlink(&fs::metadata(&kept).unwrap());
+            fs::read_dir(self.path()).unwrap().count() == 1
+                && fs::read_to_string(kept).unwrap() == "secret"
+                && links == 1
+                && fs::metadata(self.path()).unwrap().permissions().mode() & 0o7777 == 0o700
+        }
+
+        /// What unpacking these layers gives; nothing outside the root may change, and a refused image leaves no root.
+        fn attack(&self, layers: &[&[Entry<'_>]]) -> Result<PathBuf, String> {
+            let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
+            let layers: Vec<_> = layers
+                .iter()
+                .enumerate()
+                .map(|(number, entries)| layer(folder.path(), &number.to_string(), entries))
+                .collect();
+            let root = self.folder.path().join("root");
+            let _ = fs::remove_dir_all(&root);
+            let result = unpack(&layers, &root);
+            assert!(self.is_untouched(), "{result:?}");
+            assert_eq!(root.exists(), result.is_ok(), "{result:?}");
+            let names = fs::read_dir(self.folder.path()).unwrap().flatten().map(|entry| entry.file_name());
+            assert!(
+                !names.into_iter().any(|name| name.to_string_lossy().contains("partial")),
+                "a partial folder is left"
+            );
+            result.map(|()| root).map_err(|error| error.to_string())
+        }
+    }
+
+    const LINK: EntryType = EntryType::Symlink;
+    const HARD: EntryType = EntryType::Link;
+    const FOLDER: EntryType = EntryType::Directory;
+
     #[test]
-    fn nothing_is_written_outside_the_root() {
-        let folder = tempfile::tempdir().unwrap();
-        let outside = folder.path().join("outside");
-        fs::create_dir(&outside).unwrap();
-        let target = outside.to_str().unwrap();
-        let attacks: [&[Entry<'_>]; 3] = [
-            &[("../outside/x", FILE, "x")],
-            &[("link", tar::EntryType::Symlink, target), ("link/x", FILE, "x")],
-            &[("fifo", tar::EntryType::Fifo, "")],
+    fn what_leads_out_of_the_root_is_refused() {
+        let outside = Outside::new();
+        let target = outside.path().display().to_string();
+        let secret = format!("{target}/kept");
+        let attacks: &[&[&[Entry<'_>]]] = &[
+            &[&[("../outside/x", FILE, "x")]],
+            &[&[("a/../../outside/x", FILE, "x")]],
+            &[&[("link", LINK, &target), ("link/x", FILE, "x")]],
+            // Also when the link comes in a lower layer, or by way of another link.
+            &[&[("link", LINK, &target)], &[("link/x", FILE, "x")]],
+            &[&[("one", LINK, "two"), ("two", LINK, &target), ("one/x", FILE, "x")]],
+            &[&[("link", LINK, &target), ("link/deep/er", FOLDER, "")]],
+            &[&[("link", LINK, &target), ("link/y", LINK, "kept")]],
+            // Relative links that climb.
+            &[&[("link", LINK, "../outside")]],
+            &[&[("a/b", LINK, "../../outside")]],
+            // Hard links, directly and through a link.
+            &[&[("hard", HARD, "../outside/kept")]],
+            &[&[("hard", HARD, &secret)]],
+            &[&[("soft", LINK, &secret), ("hard", HARD, "soft")]],
+            &[&[("soft", LINK, &target), ("hard", HARD, "soft/kept")]],
+            // What is no file at all.
+            &[&[("fifo", EntryType::Fifo, "")]],
+            &[&[("device", EntryType::Char, "")]],
+            &[&[("device", EntryType::Block, "")]],
+            &[&[("sparse", EntryType::GNUSparse, "")]],
         ];
-        for (number, entries) in attacks.iter().enumerate() {
-            let layer = layer(folder.path(), &number.to_string(), entries);
-            let root = folder.path().join(format!("root{number}"));
-            assert!(unpack(&[layer], &root).is_err(), "attack {number}");
-            assert!(!root.exists(), "a refused image leaves no root");
-            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "attack {number}");
+        for (number, attack) in attacks.iter().enumerate() {
+            let result = outside.attack(attack);
+            assert!(result.is_err(), "attack {number}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_dangerous_stays_inside() {
+        let outside = Outside::new();
+        let target = outside.path().display().to_string();
+        let root = outside.attack(&[&[("/etc/x", FILE, "x")]]).unwrap();
+        assert!(root.join("etc/x").is_file(), "an absolute path means the image's own root");
+        // A link to a folder outside is replaced, not followed: neither content nor mode of the folder changes.
+        let root =
+            outside.attack(&[&[("link", LINK, &target)], &[("link", FOLDER, ""), ("link/x", FILE, "x")]]).unwrap();
+        assert!(fs::symlink_metadata(root.join("link")).unwrap().is_dir() && root.join("link/x").is_file());
+        let kept = format!("{target}/kept");
+        let root = outside.attack(&[&[("link", LINK, &kept)], &[("link", FILE, "x")]]).unwrap();
+        assert!(fs::symlink_metadata(root.join("link")).unwrap().is_file());
+        let root = outside.attack(&[&[("a/b", FILE, "x")], &[("a", FILE, "y")]]).unwrap();
+        assert!(root.join("a").is_file(), "a file replaces a folder");
+        outside
+            .attack(&[&[("link", LINK, &target), ("link/.wh.kept", FILE, ""), ("link/.wh..wh..opq", FILE, "")]])
+            .unwrap();
+        outside.attack(&[&[(".wh...", FILE, ""), (".wh..", FILE, ""), (".wh.", FILE, "")]]).unwrap();
+    }
+
+    #[test]
+    fn nobody_gets_a_setuid_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("layer");
+        let mut builder = tar::Builder::new(File::create(&path).unwrap());
+        let mut header = tar::Header::new_ustar();
+        header.set_path("program").unwrap();
+        header.set_mode(0o6755);
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, &b""[..]).unwrap();
+        builder.finish().unwrap();
+        unpack(&[path], &folder.path().join("root")).unwrap();
+        let mode = fs::metadata(folder.path().join("root/program")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
+    }
+
+    fn compressed(folder: &Path, parts: &[&[u8]]) -> PathBuf {
+        let path = folder.join("layer");
+        let mut file = File::create(&path).unwrap();
+        for part in parts {
+            let mut encoder = flate2::write::GzEncoder::new(&mut file, flate2::Compression::fast());
+            encoder.write_all(part).unwrap();
+            encoder.finish().unwrap();
+        }
+        path
+    }
+
+    fn header(name: &str, kind: EntryType, size: u64) -> tar::Header {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).unwrap();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(size);
+        header.set_cksum();
+        header
+    }
+
+    #[test]
+    fn bombs_and_lying_sizes_are_refused_without_filling_disk_or_memory() {
+        let limits = Limits { bytes: 1 << 20, entries: 100 };
+        let zeros = vec![0; 8 << 20];
+        let refused = |parts: &[&[u8]]| {
+            let folder = tempfile::tempdir().unwrap();
+            let layer = compressed(folder.path(), parts);
+            let root = folder.path().join("root");
+            let error = unpack_within(&[layer], &root, limits).unwrap_err().to_string();
+            assert!(!root.exists());
+            error
+        };
+        let bomb = header("bomb", FILE, 8 << 20);
+        assert!(refused(&[bomb.as_bytes(), &zeros]).contains("more than the endpoint allows"));
+        // A header that promises more than there is, and one that promises more than any disk.
+        let lying = header("lying", FILE, 4096);
+        refused(&[lying.as_bytes(), b"short"]);
+        let mut huge = header("huge", FILE, 0);
+        huge.as_mut_bytes()[124..136].copy_from_slice(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff");
+        huge.set_cksum();
+        assert!(refused(&[huge.as_bytes(), b""]).contains("more than the endpoint allows"));
+        // Names and extended headers are read into memory: not these.
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+            let long = header("long", kind, 8 << 20);
+            assert!(refused(&[long.as_bytes(), &zeros]).contains("headers of more than a megabyte"), "{kind:?}");
+        }
+        let many: Vec<u8> = (0..200).flat_map(|_| header("same", FILE, 0).as_bytes().to_vec()).collect();
+        assert!(refused(&[&many]).contains("more than the endpoint allows"));
+    }
+
+    #[test]
+    fn a_layer_in_several_gzip_parts_is_read_to_its_end_and_a_damaged_one_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (header("one", FILE, 0), header("two", FILE, 0));
+        let layer = compressed(folder.path(), &[one.as_bytes(), two.as_bytes(), &[0; 1024]]);
+        unpack(std::slice::from_ref(&layer), &folder.path().join("root")).unwrap();
+        assert!(folder.path().join("root/one").is_file() && folder.path().join("root/two").is_file());
+        let bytes = fs::read(&layer).unwrap();
+        fs::write(&layer, &bytes[..bytes.len() - 12]).unwrap();
+        assert!(unpack(&[layer], &folder.path().join("other")).is_err());
+        assert!(!folder.path().join("other").exists());
+    }
+
+    fn hostile_name() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            Just("..".to_owned()),
+            Just(".".to_owned()),
+            Just("a".to_owned()),
+            Just("link".to_owned()),
+            Just("outside".to_owned()),
+            Just("kept".to_owned()),
+            Just(".wh.kept".to_owned()),
+            Just(".wh..wh..opq".to_owned()),
+        ];
+        (any::<bool>(), prop::collection::vec(part, 1..4))
+            .prop_map(|(absolute, parts)| format!("{}{}", if absolute { "/" } else { "" }, parts.join("/")))
+    }
+
+    fn hostile_entry() -> impl Strategy<Value = (String, EntryType, String)> {
+        let kind = prop_oneof![Just(FILE), Just(FOLDER), Just(LINK), Just(HARD), Just(EntryType::Fifo)];
+        (hostile_name(), kind, prop_oneof![hostile_name(), Just("OUTSIDE".to_owned()), Just("OUTSIDE/kept".to_owned())])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn no_layers_whatever_touch_anything_outside(
+            layers in prop::collection::vec(prop::collection::vec(hostile_entry(), 0..8), 1..3)
+        ) {
+            let outside = Outside::new();
+            let path = outside.path().display().to_string();
+            let layers: Vec<Vec<_>> = layers
+                .into_iter()
+                .map(|entries| {
+                    let real = |(name, kind, target): (String, _, String)| (name, kind, target.replace("OUTSIDE", &path));
+                    entries.into_iter().map(real).collect()
+                })
+                .collect();
+            let layers: Vec<Vec<Entry<'_>>> = layers
+                .iter()
+                .map(|entries| entries.iter().map(|(name, kind, target)| (&**name, *kind, &**target)).collect())
+                .collect();
+            let layers: Vec<&[Entry<'_>]> = layers.iter().map(Vec::as_slice).collect();
+            // Refused or not: `attack` itself checks what is outside.
+            let _ = outside.attack(&layers);
+        }
+
+        #[test]
+        fn no_bytes_whatever_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..4096), gzip in any::<bool>()) {
+            let folder = tempfile::tempdir().unwrap();
+            let layer = if gzip {
+                compressed(folder.path(), &[&bytes])
+            } else {
+                let path = folder.path().join("layer");
+                fs::write(&path, &bytes).unwrap();
+                path
+            };
+            let _ = unpack(&[layer], &folder.path().join("root"));
         }
     }
 
@@ -225,7 +547,7 @@ mod tests {
         let outside = folder.path().join("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("kept"), "x").unwrap();
-        let link = ("link", tar::EntryType::Symlink, outside.to_str().unwrap());
+        let link = ("link", EntryType::Symlink, outside.to_str().unwrap());
         let layer = layer(folder.path(), "1", &[link, ("link/.wh.kept", FILE, "")]);
         let _ = unpack(&[layer], &folder.path().join("root"));
         assert!(outside.join("kept").exists());
