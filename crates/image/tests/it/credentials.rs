@@ -1,9 +1,14 @@
 //! Where a password comes from.
 
 use std::fs;
+use std::process::Command;
 
 use image::credentials::{CredentialError, Credentials};
+use image::layout;
 use image::settings::Settings;
+
+use crate::fake::{Fake, State};
+use crate::fixture::image;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::from_lookup(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
@@ -38,4 +43,41 @@ fn dockers_configuration_is_read_for_the_registry_asked_for() {
     assert!(matches!(find("broken.example.com"), Err(CredentialError::Entry { .. })));
     assert!(matches!(find("token.example.com"), Err(CredentialError::IdentityToken { .. })));
     assert!(matches!(find("helped.example.com"), Err(CredentialError::Helper { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_helper_is_asked_for_the_registry_that_is_pushed_to() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let state = State {
+        // user:secret
+        authorization: Some("Basic dXNlcjpzZWNyZXQ=".to_owned()),
+        challenge: "Basic realm=\"r\"".to_owned(),
+        ..State::default()
+    };
+    let fake = Fake::start(state).await;
+    let home = tempfile::tempdir().expect("a directory");
+    let layout = home.path().join("layout");
+    layout::write(&layout, &image(b"content"), &["0123456".parse().expect("a tag")]).expect("written");
+    let helper = home.path().join("docker-credential-given");
+    // It answers for this registry alone, which it reads from its input.
+    let script = format!(
+        "#!/bin/sh\nread -r registry\n[ \"$registry\" = {} ] || exit 1\n\
+         echo '{{\"ServerURL\":\"x\",\"Username\":\"user\",\"Secret\":\"secret\"}}'\n",
+        fake.address
+    );
+    fs::write(&helper, script).expect("a program");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("executable");
+    let config = format!(r#"{{"credHelpers": {{"{}": "given"}}}}"#, fake.address);
+    fs::write(home.path().join("config.json"), config).expect("a file");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new(env!("CARGO_BIN_EXE_image"))
+        .arg("push")
+        .arg(&layout)
+        .arg(fake.repository().to_string())
+        .env("DOCKER_CONFIG", home.path())
+        .env("PATH", format!("{}:{path}", home.path().display()))
+        .output()
+        .expect("image starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(fake.state().manifests.contains_key("0123456"));
 }

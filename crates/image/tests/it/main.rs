@@ -10,6 +10,7 @@ mod ecr_scan;
 mod fake;
 mod fixture;
 mod hostile;
+#[cfg(feature = "kms")]
 mod kms;
 mod proxy;
 mod push;
