@@ -13,6 +13,7 @@ mod message;
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,6 +66,12 @@ pub trait ConversationStore: Send + Sync + fmt::Debug {
 
     /// Forgets a conversation.
     fn delete<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, ()>;
+
+    /// Removes conversations that nobody has touched for so long. Stores that let them expire by themselves have nothing to
+    /// do.
+    fn sweep(&self, _age: Duration) -> StoreFuture<'_, usize> {
+        Box::pin(async { Ok(0) })
+    }
 
     /// Whether the store can be used now.
     fn check(&self) -> StoreFuture<'_, ()>;

@@ -131,7 +131,7 @@ async fn listen(config: Config, app: Arc<App>) -> anyhow::Result<Drained> {
     tokio::spawn(reload_tenants(Arc::clone(&app)));
     tokio::spawn(Webhooks::run(Arc::clone(&app)));
     tokio::spawn(write_counts(Arc::clone(&app)));
-    tokio::spawn(sweep(Arc::clone(&app)));
+    tokio::spawn(sweep(Arc::clone(&app), config.retention));
     if let Some(interval) = config.emf {
         tokio::spawn(emf::write_for_ever(Arc::clone(&app), interval));
     }
@@ -170,8 +170,13 @@ async fn write_counts(app: Arc<App>) {
 }
 
 /// Removes what is over: now, and every hour.
-async fn sweep(app: Arc<App>) {
+async fn sweep(app: Arc<App>, retention: Duration) {
     loop {
+        match app.store.sweep(retention).await {
+            Ok(0) => {}
+            Ok(conversations) => tracing::info!(conversations, "old conversations removed"),
+            Err(error) => tracing::warn!(error = %error, "old conversations cannot be removed"),
+        }
         let again = Arc::clone(&app);
         match tokio::task::spawn_blocking(move || again.idempotency.sweep()).await {
             Ok(Ok(())) => {}

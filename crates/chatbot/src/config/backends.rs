@@ -71,7 +71,7 @@ impl Reader<'_> {
             .ok()
     }
 
-    pub(super) fn table(&mut self, name: Option<String>, days: u64) -> Store {
+    pub(super) fn table(&mut self, name: Option<String>, retention: Duration) -> Store {
         if !cfg!(feature = "dynamodb") {
             let problem = "\"dynamodb\" is not supported by this build".to_owned();
             self.wrong("CONVERSATION_STORE", problem, "use embedded, or build with --features dynamodb");
@@ -85,7 +85,7 @@ impl Reader<'_> {
             self.wrong("CONVERSATIONS_TABLE", problem, "name a table with the keys pk and sk, both text");
             String::new()
         });
-        Store::Table { name, retention: Duration::from_secs(days * 24 * 3600) }
+        Store::Table { name, retention }
     }
 
     /// `needed` says by what.

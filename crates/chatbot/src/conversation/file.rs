@@ -1,11 +1,13 @@
 mod log;
 mod open;
+mod retention;
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use log::{Log, Tail, not_found, private};
 use open::OpenFiles;
@@ -173,6 +175,13 @@ impl ConversationStore for FileStore {
             self.open.close(key);
             let path = self.path(key);
             blocking(move || std::fs::remove_file(path).map_err(not_found)).await
+        })
+    }
+
+    fn sweep(&self, age: Duration) -> StoreFuture<'_, usize> {
+        Box::pin(async move {
+            let directory = self.directory.clone();
+            blocking(move || Ok(retention::sweep(&directory, age)?)).await
         })
     }
 

@@ -19,6 +19,7 @@ use crate::conversation::{
 use crate::engine::{Citation, Outcome};
 use crate::generation::{interrupted, stored};
 use crate::observe::RequestId;
+use crate::privacy::mask;
 use crate::problem::Problem;
 use crate::stream::{self, Feed};
 
@@ -249,7 +250,7 @@ pub async fn feedback(
 ) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
     let FeedbackRequest { rating, comment } = body::json(request).await?;
-    let comment = comment.map(|comment| comment.trim().to_owned()).filter(|comment| !comment.is_empty());
+    let comment = comment.map(|comment| mask(comment.trim()).into_owned()).filter(|comment| !comment.is_empty());
     if comment.as_ref().is_some_and(|comment| comment.chars().count() > LONGEST_COMMENT) {
         let detail = format!("comment has more than {LONGEST_COMMENT} characters.");
         return Err(Problem::invalid("comment_too_long", detail));

@@ -48,6 +48,10 @@ pub async fn sessions(State(app): State<Arc<App>>, request: Request) -> Result<R
     let headers = request.headers().clone();
     let asked: SessionRequest = body::json(request).await?;
     let (token, found) = session::open(&app, &asked.key, asked.renew.as_deref(), &headers)?;
+    let standing = app.rates.request(found.tenant.id(), &found.tenant.settings.limits);
+    if !standing.allowed {
+        return Err(standing.problem("The tenant"));
+    }
     let name = found.tenant.settings.name.as_str();
     Ok(body::answer(&SessionReply { token: token.token, expires_at: token.expires_ms, locale: None, name }))
 }
