@@ -17,6 +17,9 @@ const MEMORY_MS: u64 = 24 * 3600 * 1000;
 /// How long a request can run; one that is older was lost with its process.
 const RUNNING_MS: u64 = 150 * 1000;
 
+/// The most keys remembered in memory; then the older half is forgotten.
+const MOST: usize = 20_000;
+
 /// What was done under keys.
 #[derive(Debug)]
 pub enum Records {
@@ -85,7 +88,9 @@ impl Records {
             }
             Self::Memory(records) => {
                 let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
-                records.retain(|_, record| !record.is_over());
+                if records.len() >= MOST {
+                    forget(&mut records);
+                }
                 let before = records.get(&(tenant.clone(), key.to_owned()));
                 if let Some(reservation) = before.and_then(|before| before.holds_against(&new)) {
                     return Ok(reservation);
@@ -133,6 +138,16 @@ impl Records {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes room: what is over goes and, where that is not enough, the older half.
+fn forget(records: &mut HashMap<(TenantId, String), Record>) {
+    records.retain(|_, record| !record.is_over());
+    if records.len() >= MOST {
+        let mut ages: Vec<u64> = records.values().map(|record| record.at_ms).collect();
+        let (_, &mut middle, _) = ages.select_nth_unstable(MOST / 2);
+        records.retain(|_, record| record.at_ms > middle);
     }
 }
 
@@ -231,5 +246,20 @@ mod tests {
             one.sweep().unwrap();
             assert_eq!(two.reserve(&tenant, "k", "g").await.unwrap(), Reservation::Other, "it is not over yet");
         }
+    }
+
+    #[tokio::test]
+    async fn memory_has_a_bound() {
+        let (records, tenant) = (Records::default(), TenantId::default());
+        for key in 0..=MOST {
+            records.reserve(&tenant, &key.to_string(), "f").await.unwrap();
+        }
+        let Records::Memory(kept) = &records else { panic!("in memory") };
+        assert!(kept.lock().unwrap().len() <= MOST);
+        assert_eq!(
+            records.reserve(&tenant, &MOST.to_string(), "f").await.unwrap(),
+            Reservation::Running,
+            "the newest stays"
+        );
     }
 }
