@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::drain::Phase;
 use crate::problem::Problem;
 use crate::random;
+use crate::routes::completions::speaks_openai;
 use crate::trace::Trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -63,7 +64,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     if let Some(problem) = &problem {
         // What was set around the problem stays: Allow, CORS, rate limits.
         let around = std::mem::take(response.headers_mut());
-        response = problem.render(&id.0);
+        response = if speaks_openai(route) { problem.render_openai(&id.0) } else { problem.render(&id.0) };
         let headers = response.headers_mut();
         for (name, value) in around.iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
             headers.entry(name).or_insert_with(|| value.clone());

@@ -16,7 +16,7 @@ use crate::access::Access;
 use crate::app::App;
 use crate::router::{Route, routes};
 use crate::routes::{
-    chat, conversations, handoff, insights, keys, knowledge, operations, tenants, widget, widget_assets,
+    chat, completions, conversations, handoff, insights, keys, knowledge, operations, tenants, widget, widget_assets,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,9 @@ use crate::routes::{
     ),
     paths(
         chat::chat,
+        completions::create,
+        completions::models,
+        completions::model,
         conversations::show,
         conversations::delete,
         conversations::messages,

@@ -102,6 +102,36 @@ impl Problem {
         problem
     }
 
+    /// The problem as OpenAI writes errors.
+    pub fn to_openai(&self, request_id: &str) -> Value {
+        let kind = match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
+        json!({
+            "error": {
+                "message": format!("{}. {}", self.title, self.detail),
+                "type": kind,
+                "param": null,
+                "code": self.code,
+                "request_id": request_id,
+            }
+        })
+    }
+
+    /// The complete response, as OpenAI's clients expect it.
+    pub fn render_openai(&self, request_id: &str) -> Response {
+        let mut response = self.render(request_id);
+        *response.body_mut() = self.to_openai(request_id).to_string().into();
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+
     /// The complete response.
     pub fn render(&self, request_id: &str) -> Response {
         let mut response = (self.status, self.to_json(request_id).to_string()).into_response();

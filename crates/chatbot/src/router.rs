@@ -16,7 +16,7 @@ use crate::observe::observe;
 use crate::openapi;
 use crate::problem::Problem;
 use crate::routes::{
-    chat, conversations, handoff, insights, keys, knowledge, operations, tenants, widget, widget_assets,
+    chat, completions, conversations, handoff, insights, keys, knowledge, operations, tenants, widget, widget_assets,
 };
 use crate::tenant::Scope::{Agent, Chat, Insights, Keys, Knowledge};
 
@@ -78,6 +78,9 @@ fn table(app: &Arc<App>) -> Table {
         .put("/v1/tenants/{tenant_id}", Operator, tenants::put)
         .delete("/v1/tenants/{tenant_id}", Operator, tenants::delete)
         .post("/v1/tenants/{tenant_id}/keys", Operator, keys::create_for)
+        .post(completions::PATH, Tenant(Chat), completions::create)
+        .get("/v1/models", Tenant(Chat), completions::models)
+        .get("/v1/models/{model}", Tenant(Chat), completions::model)
         .post("/v1/widget/sessions", Public, widget::sessions)
         .get("/widget.js", Public, widget_assets::widget)
         .get("/demo", Public, widget_assets::demo)

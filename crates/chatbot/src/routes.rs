@@ -1,6 +1,7 @@
 //! The handlers, by subject.
 
 pub mod chat;
+pub mod completions;
 pub mod conversations;
 pub mod handoff;
 pub mod insights;

@@ -6,19 +6,20 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use crate::access::Caller;
-use crate::answer::Question;
+use crate::answer::{Question, Writing};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{
     Conversation, ConversationId, ConversationKey, FinishReason, Message, Provenance, Role, Source, State, Status,
-    StoreError, Usage,
+    StoreError, StoredMessage, Usage,
 };
-use crate::engine::{Outcome, Reply};
+use crate::engine::{Citation, Outcome, Reply};
 use crate::generation::{Fallback, Hub, LEASE_MS};
 use crate::handoff;
 use crate::privacy::mask;
 use crate::problem::Problem;
 use crate::random;
+use crate::text::Language;
 
 /// Messages read back for a model's context.
 const CONTEXT: usize = 12;
@@ -28,6 +29,8 @@ const FOLLOW_UP: usize = 4;
 const LONGEST_QUESTION: usize = 300;
 /// Entries shown to a model.
 const PASSAGES: usize = 5;
+/// Entries named as a model's sources: the best of those it was shown.
+const CITATIONS: usize = 3;
 
 /// A turn whose question has been kept.
 #[derive(Debug)]
@@ -58,10 +61,12 @@ impl Replying {
 }
 
 /// Takes a message and begins the reply: in a new conversation, or in one that this caller may see.
+/// `told` is what was said before a new one, by a caller that keeps the conversation itself.
 pub async fn take(
     app: &Arc<App>,
     caller: &Caller,
     conversation: Option<ConversationId>,
+    told: &[StoredMessage],
     message: &str,
 ) -> Result<Turn, Problem> {
     app.admit_message(caller).await?;
@@ -83,17 +88,18 @@ pub async fn take(
     }
     refuse_while_generating(before.as_ref())?;
 
-    let previous = before.iter().flat_map(|before| &before.messages).rev();
-    let previous = previous.map(|stored| &stored.message).find(|message| message.role == Role::User);
+    let history = before.as_ref().map_or(told, |before| &before.messages);
+    let previous = history.iter().rev().map(|stored| &stored.message).find(|message| message.role == Role::User);
     let reply = caller.tenant.engine.reply(message, previous.map(|message| message.text.as_str()));
     app.metrics.reply(reply.outcome, reply.language, reply.follow_up);
 
-    let affordable = reply.outcome != Outcome::Answer
-        && app.ledger.admits_tokens(caller.tenant.id(), &caller.tenant.settings.limits).await?;
-    let writing = if affordable { writing(app, caller, before.as_ref(), message, &reply) } else { None };
+    let writing = match reply.outcome {
+        Outcome::Answer => None,
+        Outcome::DidYouMean | Outcome::Handover => writing(app, caller, history, message, reply.language).await?,
+    };
     let provenance = provenance(&reply, message);
     let mut answer = Message::new(message_id()?, Role::Assistant, String::new(), now_ms());
-    let Some(writing) = writing else {
+    let Some((writing, citations)) = writing else {
         answer.text = reply.text;
         answer.provenance = Some(provenance);
         let turn = [asked, answer];
@@ -103,14 +109,13 @@ pub async fn take(
         return Ok(Turn { key, reply: Replying::Whole(Box::new(answer)) });
     };
 
-    let citations = caller.tenant.engine.nearest(message, PASSAGES).into_iter().map(|passage| passage.citation);
     answer.status = Status::Generating;
     answer.lease_until_ms = Some(now_ms() + LEASE_MS);
     answer.provenance = Some(Provenance {
         outcome: Outcome::Answer,
         source: Source::Model,
         finish_reason: FinishReason::Stop,
-        citations: citations.collect(),
+        citations,
         ..provenance.clone()
     });
     let seq = keep(app, caller, &key, before.as_ref(), &[asked, answer.clone()]).await? + 1;
@@ -142,7 +147,7 @@ async fn silent(app: &App, caller: &Caller, key: ConversationKey, asked: Message
     kept.map_err(|error| app.store_problem(error))?;
     count_message(app, &key, false, &asked.text);
     handoff::received(app, &caller.tenant, &key, &asked).await?;
-    let language = crate::text::Language::of(&asked.text).unwrap_or(crate::text::Language::Ja);
+    let language = Language::of(&asked.text).unwrap_or(Language::Ja);
     let provenance = Provenance {
         outcome: Outcome::Handover,
         language,
@@ -172,21 +177,29 @@ fn refuse_while_generating(before: Option<&Conversation>) -> Result<(), Problem>
     }
 }
 
-fn writing(
+/// An answer by a model, and the entries it rests on; `None` where no model may write one.
+async fn writing(
     app: &App,
     caller: &Caller,
-    before: Option<&Conversation>,
+    history: &[StoredMessage],
     message: &str,
-    reply: &Reply,
-) -> Option<crate::answer::Writing> {
-    let writer = app.writer.as_ref().filter(|_| app.generations.has_room())?;
-    writer.write(Question {
-        tenant: Arc::clone(&caller.tenant),
+    language: Language,
+) -> Result<Option<(Writing, Vec<Citation>)>, Problem> {
+    let tenant = &caller.tenant;
+    let Some(writer) = app.writer.as_ref().filter(|_| app.generations.has_room()) else { return Ok(None) };
+    if !app.ledger.admits_tokens(tenant.id(), &tenant.settings.limits).await? {
+        return Ok(None);
+    }
+    let passages = tenant.engine.nearest(message, PASSAGES);
+    let citations = passages.iter().take(CITATIONS).map(|passage| passage.citation.clone()).collect();
+    let writing = writer.write(Question {
+        tenant: Arc::clone(tenant),
         message: message.to_owned(),
-        history: before.map(|before| before.messages.clone()).unwrap_or_default(),
-        passages: caller.tenant.engine.nearest(message, PASSAGES),
-        language: reply.language,
-    })
+        history: history.to_vec(),
+        passages,
+        language,
+    });
+    Ok(writing.map(|writing| (writing, citations)))
 }
 
 fn provenance(reply: &Reply, message: &str) -> Provenance {

@@ -42,7 +42,7 @@ async fn asked() -> Test {
     app.writer = Some(Arc::new(Script(Mutex::new(Some(pieces)))));
     let app = Arc::new(app);
     let caller = Caller { tenant, proof: Proof::Nothing, scopes: Scopes::new(), end_user: None };
-    let Turn { key, reply } = turn::take(&app, &caller, None, "What is the capital of France?").await.unwrap();
+    let Turn { key, reply } = turn::take(&app, &caller, None, &[], "What is the capital of France?").await.unwrap();
     let Replying::Live(reader) = reply else { panic!("the script was not asked") };
     Test { app, caller, pen, key, reader }
 }
@@ -194,10 +194,10 @@ async fn a_reply_whose_process_is_gone_becomes_a_failure() {
 async fn the_next_question_waits_for_the_reply() {
     let mut test = asked().await;
     let id = test.key.id.clone();
-    let refused = turn::take(&test.app, &test.caller, Some(id.clone()), "Hello").await.unwrap_err();
+    let refused = turn::take(&test.app, &test.caller, Some(id.clone()), &[], "Hello").await.unwrap_err();
     assert_eq!(refused.code, "reply_in_progress");
     test.pen.send(ending()).unwrap();
     test.ended().await;
-    turn::take(&test.app, &test.caller, Some(id), "Hello").await.unwrap();
+    turn::take(&test.app, &test.caller, Some(id), &[], "Hello").await.unwrap();
     assert_eq!(test.app.store.load(&test.key, 9).await.unwrap().state, State::Bot);
 }

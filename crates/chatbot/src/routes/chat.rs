@@ -7,7 +7,6 @@ use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -92,7 +91,7 @@ pub async fn chat(
     let message = text(&asked.message)?;
     let conversation = asked.conversation_id.as_deref().map(conversation_id).transpose()?;
     // The question is kept before the first byte goes out: a lost connection loses nothing.
-    let turn = turn::take(&app, &caller, conversation, message).await?;
+    let turn = turn::take(&app, &caller, conversation, &[], message).await?;
     let is_reply = IsReply { conversation: turn.key.id.clone(), message_id: turn.reply.id() };
     // The body's word is more particular than the header's.
     let mut response = if asked.stream.unwrap_or(wants_events) {
@@ -102,10 +101,7 @@ pub async fn chat(
         };
         stream::respond(app, turn.key, feed, 0, request_id)
     } else {
-        match turn.reply {
-            Replying::Whole(message) => whole(&turn.key, &message),
-            Replying::Live(message) => finished(&turn.key, message).await.into_response(),
-        }
+        finished(&turn.key, turn.reply).await.map(|message| whole(&turn.key, &message)).into_response()
     };
     response.extensions_mut().insert(is_reply);
     Ok(response)
@@ -129,15 +125,21 @@ pub async fn again(
         return Ok(stream::respond(Arc::clone(app), key, feed, 0, request_id));
     }
     match (message.status, message.failure, app.generations.find(&key, message_id)) {
-        (Status::Generating, _, Some(generation)) => finished(&key, generation.subscribe()).await,
+        (Status::Generating, _, Some(generation)) => {
+            finished(&key, Replying::Live(generation.subscribe())).await.map(|message| whole(&key, &message))
+        }
         (Status::Generating, _, None) => Err(slow(&key)),
         (Status::Failed, Some(failure), _) => Err(Problem::reply_failed(failure)),
         _ => Ok(whole(&key, &message)),
     }
 }
 
-/// Waits for the end of a reply that is being generated.
-async fn finished(key: &ConversationKey, mut message: watch::Receiver<Message>) -> Result<Response, Problem> {
+/// Waits for the end of a reply.
+pub(super) async fn finished(key: &ConversationKey, reply: Replying) -> Result<Message, Problem> {
+    let mut message = match reply {
+        Replying::Whole(message) => return Ok(*message),
+        Replying::Live(message) => message,
+    };
     let ended = timeout(PATIENCE, message.wait_for(|message| message.status != Status::Generating)).await;
     let message = match ended {
         Ok(Ok(message)) => message.clone(),
@@ -146,7 +148,7 @@ async fn finished(key: &ConversationKey, mut message: watch::Receiver<Message>) 
     };
     match (message.status, message.failure) {
         (Status::Failed, Some(failure)) => Err(Problem::reply_failed(failure)),
-        _ => Ok(whole(key, &message)),
+        _ => Ok(message),
     }
 }
 
