@@ -17,7 +17,7 @@ use crate::drain::Drain;
 use crate::generation::Hub;
 use crate::idempotency::Records;
 use crate::knowledge::Knowledge;
-use crate::ledger::{FileBooks, Ledger, MemoryBooks};
+use crate::ledger::{Books, FileBooks, Ledger, MemoryBooks};
 use crate::limits::Rates;
 use crate::metrics::Metrics;
 use crate::model::{ModelWriter, Models};
@@ -75,12 +75,12 @@ impl App {
         let tenants = open_tenants(config).and_then(|tenants| models_exist(&models, tenants));
         let tenants = tenants.map_err(|error| errors.push(error));
         let opened = open_store(&config.store, &backends).map_err(|error| errors.push(error));
-        let (Ok(tenants), Ok((store, directory))) = (tenants, opened) else { return Err(ConfigErrors(errors)) };
+        let (Ok(tenants), Ok(opened)) = (tenants, opened) else { return Err(ConfigErrors(errors)) };
+        let directory = opened.directory;
         let signer = signer(config, directory.as_deref()).map_err(|error| ConfigErrors(vec![error]))?;
-        let mut app = Self::new(config, tenants, store, signer);
+        let mut app = Self::new(config, tenants, opened.store, signer);
+        app.ledger = Ledger::new(opened.books);
         if let Some(directory) = directory {
-            // No tenant's id begins with a dot.
-            app.ledger = Ledger::new(Box::new(FileBooks::new(directory.join(".ledger"))));
             app.idempotency = Records::Directory(directory.join(".idempotency"));
             app.webhooks = Webhooks::new(Outbox::Directory(directory.join(".outbox")));
         }
@@ -220,11 +220,23 @@ fn kept_secret(directory: &Path) -> std::io::Result<String> {
     }
 }
 
-/// The store, and the directory it keeps files in.
-fn open_store(
-    store: &Store,
-    backends: &Backends<'_>,
-) -> Result<(Box<dyn ConversationStore>, Option<PathBuf>), ConfigError> {
+/// Where everything is kept.
+struct Opened {
+    store: Box<dyn ConversationStore>,
+    books: Box<dyn Books>,
+    /// The directory of files, if there is one.
+    directory: Option<PathBuf>,
+}
+
+impl Opened {
+    fn files(store: FileStore, directory: PathBuf) -> Self {
+        // No tenant's id begins with a dot.
+        let books = FileBooks::new(directory.join(".ledger"));
+        Self { store: Box::new(store), books: Box::new(books), directory: Some(directory) }
+    }
+}
+
+fn open_store(store: &Store, backends: &Backends<'_>) -> Result<Opened, ConfigError> {
     let wrong = |problem| {
         ConfigError {
         variable: "CONVERSATIONS_DIR",
@@ -235,15 +247,16 @@ fn open_store(
     let refused = |path: &Path, error: std::io::Error| format!("cannot use {}: {error}", path.display());
     match store {
         Store::Table { name, retention } => match backends.table(name, *retention) {
-            Some(store) => Ok((store, None)),
+            Some((store, books)) => Ok(Opened { store, books, directory: None }),
             None => Err(wrong("this build has no dynamodb store".to_owned())),
         },
         Store::Memory => {
             tracing::warn!("conversations are kept in memory and end with this process");
-            Ok((Box::new(MemoryStore::default()), None))
+            let (store, books) = (Box::new(MemoryStore::default()), Box::new(MemoryBooks::default()));
+            Ok(Opened { store, books, directory: None })
         }
         Store::Directory(path) => match FileStore::open(path) {
-            Ok(store) => Ok((Box::new(store), Some(path.clone()))),
+            Ok(store) => Ok(Opened::files(store, path.clone())),
             Err(error) => Err(wrong(refused(path, error))),
         },
         Store::FirstOf(candidates) => {
@@ -257,7 +270,7 @@ fn open_store(
                 match FileStore::open_private(&path) {
                     Ok(store) => {
                         tracing::info!(directory = %path.display(), "CONVERSATIONS_DIR is not set, using a default");
-                        return Ok((Box::new(store), Some(path)));
+                        return Ok(Opened::files(store, path));
                     }
                     Err(error) => reasons.push(refused(&path, error)),
                 }

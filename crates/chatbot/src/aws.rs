@@ -1,5 +1,8 @@
 //! The one place that builds an AWS SDK configuration, for the features `bedrock` and `dynamodb`.
 
+#[cfg(feature = "dynamodb")]
+mod table;
+
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -9,6 +12,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::sync::OnceCell;
 
+#[cfg(feature = "dynamodb")]
+pub use self::table::Table;
+#[cfg(feature = "dynamodb")]
+pub(crate) use self::table::{failed, pause, unbuilt};
 use crate::config::AwsSettings;
 
 /// How long a connection may take to open.

@@ -5,6 +5,8 @@
 //! back the sum, which is what the monthly caps are measured by.
 
 mod book;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod file;
 
 use std::collections::HashMap;
@@ -15,6 +17,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 pub use book::{Book, Counters, Month, Unanswered};
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoBooks;
 pub use file::{FileBooks, MemoryBooks};
 
 use crate::conversation::StoreFuture;
@@ -26,8 +30,8 @@ pub const FLUSH: Duration = Duration::from_secs(2);
 
 /// Where books are kept.
 pub trait Books: Send + Sync + fmt::Debug {
-    /// Adds to a month's book, atomically; returns the book with it.
-    fn add<'a>(&'a self, tenant: &'a TenantId, month: Month, more: Book) -> StoreFuture<'a, Book>;
+    /// Adds to a month's book, atomically; returns the month's sum with it.
+    fn add<'a>(&'a self, tenant: &'a TenantId, month: Month, more: Book) -> StoreFuture<'a, Counters>;
 
     /// A month's book; empty when nothing was counted.
     fn read<'a>(&'a self, tenant: &'a TenantId, month: Month) -> StoreFuture<'a, Book>;
@@ -122,7 +126,7 @@ impl Ledger {
             let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
             let account = accounts.entry(tenant).or_default();
             match added {
-                Ok(book) => account.settle(month, book.total()),
+                Ok(kept) => account.settle(month, kept),
                 Err(error) => {
                     tracing::warn!(error = %error, "usage could not be written yet");
                     account.pending.entry(month).or_default().add(book);

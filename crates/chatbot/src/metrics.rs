@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Release;
 use crate::engine::Outcome;
+use crate::model::Models;
 use crate::text::Language;
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -193,7 +194,7 @@ impl Metrics {
     }
 
     /// Everything, as text.
-    pub fn render(&self, release: &Release, entries: usize, ready: bool) -> String {
+    pub fn render(&self, release: &Release, models: &Models, entries: usize, ready: bool) -> String {
         let mut page = Page::default();
         let label = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
         page.family("smartbot_build_info", "gauge", "What is running.");
@@ -226,6 +227,18 @@ impl Metrics {
                 let labels = [("outcome", outcome.name()), ("language", language.code())];
                 page.sample("smartbot_replies_total", &labels, count as f64);
             }
+        }
+        page.family("smartbot_model_requests_total", "counter", "Questions to language models, by result.");
+        for link in models.links() {
+            for (result, count) in link.results() {
+                let name = link.name.to_string();
+                page.sample("smartbot_model_requests_total", &[("model", &name), ("result", result)], count as f64);
+            }
+        }
+        page.family("smartbot_model_healthy", "gauge", "1 while a language model's circuit breaker is closed.");
+        for link in models.links() {
+            let name = link.name.to_string();
+            page.sample("smartbot_model_healthy", &[("model", &name)], f64::from(u8::from(link.is_healthy())));
         }
         page.family("smartbot_webhooks_total", "counter", "Webhook deliveries tried, by result.");
         for (result, count) in &*self.webhooks.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -299,7 +312,7 @@ mod tests {
         metrics.request("/v1/chat", "POST", 200, Duration::from_millis(2));
         metrics.request("/v1/chat", "POST", 200, Duration::from_secs(9));
         let release = Release { commit: Some("a\"b".into()), ..Release::default() };
-        let page = metrics.render(&release, 3, true);
+        let page = metrics.render(&release, &crate::model::Models::default(), 3, true);
         for line in [
             "http_requests_total{route=\"/v1/chat\",method=\"POST\",status=\"200\"} 2",
             "http_request_duration_seconds_bucket{route=\"/v1/chat\",le=\"0.0025\"} 1",

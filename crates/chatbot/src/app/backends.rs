@@ -6,10 +6,15 @@ use std::time::Duration;
 
 #[cfg(any(feature = "bedrock", feature = "dynamodb"))]
 use crate::aws::Aws;
+#[cfg(feature = "dynamodb")]
+use crate::aws::Table;
 use crate::config::Config;
 use crate::conversation::ConversationStore;
 #[cfg(feature = "dynamodb")]
 use crate::conversation::DynamoStore;
+use crate::ledger::Books;
+#[cfg(feature = "dynamodb")]
+use crate::ledger::DynamoBooks;
 #[cfg(feature = "bedrock")]
 use crate::model::Bedrock;
 use crate::model::{LanguageModel, ModelName, Models, OpenAi, Patience, Provider};
@@ -49,12 +54,20 @@ impl<'a> Backends<'a> {
         }
     }
 
-    /// The conversations in a table; `None` for what reading the configuration has refused.
+    /// The conversations and the books in a table; `None` for what reading the configuration has refused.
     #[cfg_attr(not(feature = "dynamodb"), expect(unused_variables, reason = "only the feature has tables"))]
-    pub(super) fn table(&self, name: &str, retention: Duration) -> Option<Box<dyn ConversationStore>> {
+    pub(super) fn table(
+        &self,
+        name: &str,
+        retention: Duration,
+    ) -> Option<(Box<dyn ConversationStore>, Box<dyn Books>)> {
         #[cfg(feature = "dynamodb")]
-        return Some(Box::new(DynamoStore::new(Arc::clone(&self.aws), name, retention)));
+        {
+            let table = Arc::new(Table::new(Arc::clone(&self.aws), name));
+            let books = DynamoBooks::new(Arc::clone(&table));
+            Some((Box::new(DynamoStore::new(table, retention)), Box::new(books)))
+        }
         #[cfg(not(feature = "dynamodb"))]
-        return None;
+        None
     }
 }

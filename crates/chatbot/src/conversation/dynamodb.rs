@@ -8,70 +8,40 @@
 
 mod item;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::Builder;
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
 };
-use tokio::sync::OnceCell;
 
 use self::item::{Item, Meta, message_item, message_key, meta_key, number, partition, stored_message, text};
 use super::{
     Conversation, ConversationKey, ConversationStore, Feedback, Message, State, Status, StoreError, StoreFuture,
 };
-use crate::aws::Aws;
+use crate::aws::{Table, failed, pause, unbuilt};
 use crate::clock::now_ms;
 
 /// The most messages of a conversation.
 const MOST: u64 = 2_000;
 /// How often a turn is tried against a conversation that others write at the same time.
 const TRIES: u32 = 3;
-/// The longest pause before the next try; a random part of it is waited.
-const JITTER: Duration = Duration::from_millis(60);
-/// How long one request to DynamoDB may take, and with its repetitions.
-const ATTEMPT_PATIENCE: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The most items of one BatchWriteItem.
 const BATCH: usize = 25;
 
 /// Keeps conversations in a table.
+#[derive(Debug)]
 pub struct DynamoStore {
-    aws: Arc<Aws>,
-    client: OnceCell<Client>,
-    table: String,
+    table: Arc<Table>,
     /// How long messages are kept.
     retention: Duration,
 }
 
-impl fmt::Debug for DynamoStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynamoStore").field("table", &self.table).finish_non_exhaustive()
-    }
-}
-
 impl DynamoStore {
     /// Conversations in this table, each message for this long.
-    pub fn new(aws: Arc<Aws>, table: &str, retention: Duration) -> Self {
-        Self { aws, client: OnceCell::new(), table: table.to_owned(), retention }
-    }
-
-    pub(super) async fn client(&self) -> &Client {
-        let open = || async {
-            let timeouts =
-                TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_PATIENCE).operation_timeout(PATIENCE);
-            let config = Builder::from(self.aws.config().await)
-                .retry_config(RetryConfig::standard().with_max_attempts(3))
-                .timeout_config(timeouts.build());
-            Client::from_conf(config.build())
-        };
-        self.client.get_or_init(open).await
+    pub fn new(table: Arc<Table>, retention: Duration) -> Self {
+        Self { table, retention }
     }
 
     fn expires(&self) -> u64 {
@@ -80,7 +50,7 @@ impl DynamoStore {
 
     /// META, if the conversation exists and has not expired.
     async fn meta(&self, key: &ConversationKey) -> Result<Meta, StoreError> {
-        let request = self.client().await.get_item().table_name(&self.table).set_key(Some(meta_key(key)));
+        let request = self.table.client().await.get_item().table_name(self.table.name()).set_key(Some(meta_key(key)));
         let found = request.consistent_read(true).send().await.map_err(failed)?;
         Meta::read(&found.item.ok_or(StoreError::NotFound)?)
     }
@@ -95,12 +65,12 @@ impl DynamoStore {
         let mut writes = Vec::with_capacity(messages.len() + 1);
         for (seq, message) in (meta.last + 1..).zip(messages) {
             let item = message_item(key, seq, message, expires)?;
-            let put = Put::builder().table_name(&self.table).set_item(Some(item));
+            let put = Put::builder().table_name(self.table.name()).set_item(Some(item));
             let put = put.condition_expression("attribute_not_exists(pk)").build().map_err(unbuilt)?;
             writes.push(TransactWriteItem::builder().put(put).build());
         }
         let update = Update::builder()
-            .table_name(&self.table)
+            .table_name(self.table.name())
             .set_key(Some(meta_key(key)))
             .update_expression("SET version = :next, lastSeq = :last, expires = :expires")
             // The version is the state's as well: whatever changes META raises it.
@@ -112,23 +82,7 @@ impl DynamoStore {
             .build()
             .map_err(unbuilt)?;
         writes.push(TransactWriteItem::builder().update(update).build());
-        self.transact(writes).await
-    }
-
-    /// Writes all or nothing; false when a condition failed or another transaction was in the way.
-    async fn transact(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
-        match self.client().await.transact_write_items().set_transact_items(Some(writes)).send().await {
-            Ok(_) => Ok(true),
-            Err(error) => {
-                let cancelled = error.as_service_error().is_some_and(|error| {
-                    use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError as Error;
-                    let Error::TransactionCanceledException(cancelled) = error else { return false };
-                    let reasons = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code());
-                    reasons.into_iter().any(|code| matches!(code, "ConditionalCheckFailed" | "TransactionConflict"))
-                });
-                if cancelled { Ok(false) } else { Err(failed(error)) }
-            }
-        }
+        self.table.transact(writes).await
     }
 
     /// Changes one item on a condition. When it does not hold, the item as it is decides between
@@ -141,10 +95,11 @@ impl DynamoStore {
         values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
     ) -> Result<(), StoreError> {
         let mut request = self
+            .table
             .client()
             .await
             .update_item()
-            .table_name(&self.table)
+            .table_name(self.table.name())
             .set_key(Some(key))
             .update_expression(change)
             .condition_expression(format!("attribute_exists(pk) AND expires > :now AND {condition}"))
@@ -156,9 +111,7 @@ impl DynamoStore {
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
-                Some(aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(
-                    found,
-                )) => match found.item() {
+                Some(UpdateItemError::ConditionalCheckFailedException(found)) => match found.item() {
                     Some(item) if !item::is_expired(item) => Err(StoreError::Conflict),
                     _ => Err(StoreError::NotFound),
                 },
@@ -174,10 +127,11 @@ impl DynamoStore {
         // A page holds at most one megabyte, and expired items count towards its limit.
         while items.len() < limit {
             let mut request = self
+                .table
                 .client()
                 .await
                 .query()
-                .table_name(&self.table)
+                .table_name(self.table.name())
                 .consistent_read(true)
                 .expression_attribute_values(":pk", partition(query.key))
                 .scan_index_forward(query.forward)
@@ -213,9 +167,10 @@ impl DynamoStore {
             });
             let mut left = deletions.collect::<Result<Vec<_>, StoreError>>()?;
             while !left.is_empty() {
-                let request = self.client().await.batch_write_item().request_items(&self.table, left);
+                let request = self.table.client().await.batch_write_item().request_items(self.table.name(), left);
                 let done = request.send().await.map_err(failed)?;
-                left = done.unprocessed_items.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
+                left =
+                    done.unprocessed_items.and_then(|mut tables| tables.remove(self.table.name())).unwrap_or_default();
                 if !left.is_empty() {
                     pause().await;
                 }
@@ -253,12 +208,12 @@ impl ConversationStore for DynamoStore {
             let meta = Meta { owner: owner.map(str::to_owned), state: State::Bot, version: 1, last };
             items.push(meta.item(key, expires));
             let puts = items.into_iter().map(|item| {
-                let put = Put::builder().table_name(&self.table).set_item(Some(item));
+                let put = Put::builder().table_name(self.table.name()).set_item(Some(item));
                 let put = put.condition_expression("attribute_not_exists(pk)").build().map_err(unbuilt)?;
                 Ok(TransactWriteItem::builder().put(put).build())
             });
             let puts = puts.collect::<Result<_, StoreError>>()?;
-            if self.transact(puts).await? { Ok(()) } else { Err(StoreError::Conflict) }
+            if self.table.transact(puts).await? { Ok(()) } else { Err(StoreError::Conflict) }
         })
     }
 
@@ -335,7 +290,7 @@ impl ConversationStore for DynamoStore {
         Box::pin(async move {
             self.meta(key).await?;
             // META goes first: without it the conversation does not exist, whatever is left of it.
-            let request = self.client().await.delete_item().table_name(&self.table);
+            let request = self.table.client().await.delete_item().table_name(self.table.name());
             request.set_key(Some(meta_key(key))).send().await.map_err(failed)?;
             let query = Query { key, forward: true, between: None, only_keys: true };
             let keys = self.query(query, usize::MAX).await?;
@@ -346,28 +301,9 @@ impl ConversationStore for DynamoStore {
     fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             // A read of what is not there: it needs the same rights as a conversation, and no others.
-            let request = self.client().await.get_item().table_name(&self.table).set_key(Some(item::no_key()));
+            let request =
+                self.table.client().await.get_item().table_name(self.table.name()).set_key(Some(item::no_key()));
             request.send().await.map(drop).map_err(failed)
         })
     }
-}
-
-async fn pause() {
-    tokio::time::sleep(JITTER.mul_f64(fastrand::f64())).await;
-}
-
-/// What the SDK or DynamoDB reports, without what was sent.
-fn failed<E, R>(error: SdkError<E, R>) -> StoreError
-where
-    E: std::error::Error + Send + Sync + 'static,
-    R: fmt::Debug + Send + Sync + 'static,
-{
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    let told = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    StoreError::Io(std::io::Error::other(told))
-}
-
-/// A request that lacks something: a mistake in this file.
-fn unbuilt(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
-    StoreError::Io(std::io::Error::other(error))
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Book, Books, Month};
+use super::{Book, Books, Counters, Month};
 use crate::conversation::{StoreError, StoreFuture};
 use crate::tenant::TenantId;
 
@@ -27,7 +27,7 @@ impl FileBooks {
 }
 
 impl Books for FileBooks {
-    fn add<'a>(&'a self, tenant: &'a TenantId, month: Month, more: Book) -> StoreFuture<'a, Book> {
+    fn add<'a>(&'a self, tenant: &'a TenantId, month: Month, more: Book) -> StoreFuture<'a, Counters> {
         let path = self.path(tenant, month);
         Box::pin(async move { blocking(move || add(&path, more)).await })
     }
@@ -44,7 +44,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
 }
 
-fn add(path: &Path, more: Book) -> Result<Book, StoreError> {
+fn add(path: &Path, more: Book) -> Result<Counters, StoreError> {
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
@@ -57,7 +57,7 @@ fn add(path: &Path, more: Book) -> Result<Book, StoreError> {
     let text = serde_json::to_vec(&book).map_err(|error| StoreError::Io(error.into()))?;
     std::io::Write::write_all(&mut file, &text)?;
     std::fs::rename(&new, path)?;
-    Ok(book)
+    Ok(book.total())
 }
 
 fn read(path: &Path) -> Result<Book, StoreError> {
@@ -73,12 +73,12 @@ fn read(path: &Path) -> Result<Book, StoreError> {
 pub struct MemoryBooks(Mutex<HashMap<(TenantId, Month), Book>>);
 
 impl Books for MemoryBooks {
-    fn add<'a>(&'a self, tenant: &'a TenantId, month: Month, more: Book) -> StoreFuture<'a, Book> {
+    fn add<'a>(&'a self, tenant: &'a TenantId, month: Month, more: Book) -> StoreFuture<'a, Counters> {
         Box::pin(async move {
             let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let book = books.entry((tenant.clone(), month)).or_default();
             book.add(more);
-            Ok(book.clone())
+            Ok(book.total())
         })
     }
 

@@ -64,8 +64,12 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
 )]
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let ready = app.drain.phase() == Phase::Serving;
-    let page =
-        app.metrics.render(&app.release, app.tenants.all().iter().map(|tenant| tenant.engine.entries()).sum(), ready);
+    let page = app.metrics.render(
+        &app.release,
+        &app.models,
+        app.tenants.all().iter().map(|tenant| tenant.engine.entries()).sum(),
+        ready,
+    );
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 

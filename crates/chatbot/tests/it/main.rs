@@ -1,6 +1,7 @@
 //! The service as its callers and its operators meet it: real sockets, the real program.
 
 mod administration;
+mod answers;
 mod assets;
 mod client;
 mod durability;
