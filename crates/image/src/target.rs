@@ -58,6 +58,7 @@ impl fmt::Display for Architecture {
 #[derive(Debug, Clone)]
 pub struct Target {
     triple: String,
+    compiler: String,
 }
 
 /// Why a target cannot be built for.
@@ -121,10 +122,10 @@ impl Target {
     /// # Errors
     /// The target is none that an image can hold, or its standard library is not installed.
     pub fn resolve(requested: Option<&str>, architecture: Option<Architecture>) -> Result<Self, TargetError> {
+        let (compiler, host) = compiler()?;
         let triple = match requested {
             Some(triple) => triple.to_owned(),
             None => {
-                let host = host()?;
                 if !host.contains("-linux-") {
                     return Err(TargetError::NotLinux { host });
                 }
@@ -142,7 +143,7 @@ impl Target {
         if !has_standard_library(&library) {
             return Err(TargetError::Missing { triple });
         }
-        Ok(Self { triple })
+        Ok(Self { triple, compiler })
     }
 
     /// The triple.
@@ -150,23 +151,22 @@ impl Target {
     pub fn triple(&self) -> &str {
         &self.triple
     }
+
+    /// The compiler, in its own words.
+    #[must_use]
+    pub fn compiler(&self) -> &str {
+        &self.compiler
+    }
 }
 
-/// The compiler, in its own words.
-///
-/// # Errors
-/// It does not start.
-pub fn compiler() -> Result<String, TargetError> {
-    rustc(&["--version"], "its version")
-}
-
-fn host() -> Result<String, TargetError> {
-    let version = rustc(&["-vV"], "its host")?;
-    version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .map(str::to_owned)
-        .ok_or_else(|| TargetError::Rustc { what: "its host", reason: "`rustc -vV` names no host".to_owned() })
+/// What `rustc -vV` says: its version line, and the machine's own target.
+fn compiler() -> Result<(String, String), TargetError> {
+    let text = rustc(&["-vV"], "its version")?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    match (text.lines().next(), host) {
+        (Some(version), Some(host)) => Ok((version.to_owned(), host.to_owned())),
+        _ => Err(TargetError::Rustc { what: "its version", reason: "`rustc -vV` names no host".to_owned() }),
+    }
 }
 
 fn has_standard_library(directory: &Path) -> bool {

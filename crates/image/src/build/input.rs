@@ -1,6 +1,7 @@
 //! The binary that becomes an image, and what is known of it.
 
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use super::Request;
@@ -16,7 +17,7 @@ use crate::provenance;
 use crate::registry::Artifact;
 use crate::sbom::Subject;
 use crate::settings::Settings;
-use crate::target::{self, Target};
+use crate::target::Target;
 
 /// What an image is made of.
 pub(super) struct Input {
@@ -54,9 +55,14 @@ impl Input {
                 target: None,
             });
         }
-        let workspace = Workspace::find(&request.directory)?;
+        // cargo and rustc take a moment to start: at the same time, then.
+        let (workspace, target) = thread::scope(|scope| {
+            let target = scope.spawn(|| Target::resolve(request.target.as_deref(), request.architecture));
+            let workspace = Workspace::find(&request.directory);
+            (workspace, target.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (workspace, target) = (workspace?, target?);
         let description = workspace.describe(&request.program.package)?;
-        let target = Target::resolve(request.target.as_deref(), request.architecture)?;
         let built = workspace.compile(&request.program, &target, source, settings, progress)?;
         Ok(Self {
             binary: built.binary,
@@ -92,7 +98,7 @@ impl Input {
                 package: &request.program.package,
                 binary: name,
                 target: target.triple(),
-                compiler: &target::compiler()?,
+                compiler: target.compiler(),
                 codebuild: settings.codebuild_build_arn.as_deref(),
                 dependencies,
             };
