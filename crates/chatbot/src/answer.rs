@@ -36,7 +36,7 @@ pub struct Question {
     pub language: Language,
 }
 
-/// An answer while it is written. It ends with [`Written::End`] or [`Written::Failed`].
+/// An answer while it is written. It ends with any [`Written`] but [`Written::Text`].
 pub type Writing = Pin<Box<dyn Stream<Item = Written> + Send>>;
 
 /// A piece of an answer.
@@ -46,6 +46,8 @@ pub enum Written {
     Text(String),
     /// The answer is complete.
     End(Ending),
+    /// There is no answer in the entries.
+    Declined,
     /// It will not be completed. What went wrong has been logged and counted by the writer.
     Failed,
 }

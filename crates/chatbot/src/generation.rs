@@ -20,9 +20,12 @@ use crate::answer::{Ending, Writing, Written};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{
-    ConversationKey, ConversationStore, Failure, FinishReason, Message, Provenance, Status, StoreError,
+    ConversationKey, ConversationStore, Failure, FinishReason, Message, Provenance, State, Status, StoreError,
 };
 use crate::drain::Phase;
+use crate::engine::Outcome;
+use crate::handoff;
+use crate::tenant::Tenant;
 use crate::trace;
 use crate::turn::count_reply;
 
@@ -63,6 +66,8 @@ pub struct Generation {
 /// What a reply becomes when its writer fails before the first word.
 #[derive(Debug, Clone)]
 pub struct Fallback {
+    /// Whose reply it is.
+    pub tenant: Arc<Tenant>,
     /// What was asked.
     pub question: String,
     /// The text.
@@ -150,6 +155,7 @@ impl Drop for Listed {
 /// How a reply ended.
 enum End {
     Written(Ending),
+    Declined,
     Unanswered,
     Failed(Failure),
     Cancelled,
@@ -170,12 +176,13 @@ impl Generation {
 
     async fn run(&self, app: &App, writing: Writing, fallback: Fallback) {
         let end = self.write(app, writing).await;
+        let failing = matches!(end, End::Unanswered);
         let end = match end {
-            End::Unanswered if self.message.borrow().text.is_empty() => None,
-            End::Unanswered => Some(End::Failed(Failure::Model)),
+            End::Declined | End::Unanswered if self.message.borrow().text.is_empty() => None,
+            End::Declined | End::Unanswered => Some(End::Failed(Failure::Model)),
             end => Some(end),
         };
-        let question = fallback.question.clone();
+        let (tenant, question) = (Arc::clone(&fallback.tenant), fallback.question.clone());
         let message = self.finished(end, fallback);
         let kept = match message {
             Some(message) => self.keep(app, message).await,
@@ -184,6 +191,14 @@ impl Generation {
         match kept {
             Some(message) => {
                 count_reply(app, &self.key, &question, &message);
+                let helpless = message.provenance.as_ref().is_some_and(|from| from.outcome == Outcome::Handover);
+                if failing && helpless && tenant.settings.handoff.is_some() {
+                    // Nobody who could answer is within reach, so somebody who can is asked for.
+                    let reason = Some("No language model could be reached.");
+                    if let Err(problem) = handoff::request(app, &tenant, &self.key, State::Bot, reason).await {
+                        tracing::info!(problem = problem.code, "a person could not be asked for");
+                    }
+                }
                 self.message.send_replace(message);
             }
             None => self.take_over(app).await,
@@ -230,6 +245,7 @@ impl Generation {
                     }
                 }
                 Some(Written::End(ending)) => return End::Written(ending),
+                Some(Written::Declined) => return End::Declined,
                 Some(Written::Failed) | None => return End::Unanswered,
             }
         }
@@ -278,7 +294,7 @@ impl Generation {
                 note(FinishReason::Error, None);
             }
             // Settled before.
-            End::Unanswered | End::Elsewhere => return None,
+            End::Declined | End::Unanswered | End::Elsewhere => return None,
         }
         Some(message)
     }

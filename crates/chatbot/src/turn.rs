@@ -119,7 +119,8 @@ pub async fn take(
         ..provenance.clone()
     });
     let seq = keep(app, caller, &key, before.as_ref(), &[asked, answer.clone()]).await? + 1;
-    let fallback = Fallback { question: message.to_owned(), text: reply.text, provenance };
+    let fallback =
+        Fallback { tenant: Arc::clone(&caller.tenant), question: message.to_owned(), text: reply.text, provenance };
     let live = Hub::start(app, key.clone(), seq, answer, writing, fallback);
     Ok(Turn { key, reply: Replying::Live(live) })
 }

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::conversation::{MemoryStore, State, StoredMessage};
 use crate::knowledge::Knowledge;
 use crate::session::Signer;
-use crate::tenant::{Registry, Scopes};
+use crate::tenant::{Handoff, Registry, Scopes, Settings};
 use crate::turn::{self, Replying, Turn};
 
 /// Writes what the test says, when it says so.
@@ -36,7 +36,10 @@ struct Test {
 async fn asked() -> Test {
     let config = Config::read(&BTreeMap::new()).unwrap();
     let tenants = Registry::demo(Knowledge::built_in().unwrap());
-    let tenant = tenants.open_tenant().unwrap();
+    let open = tenants.open_tenant().unwrap();
+    let handoff = Some(Handoff { url: "http://127.0.0.1:9/".into(), secret: "0123456789abcdef".into() });
+    let settings = Settings { handoff, ..open.settings.clone() };
+    let tenant = Arc::new(Tenant { settings, engine: Arc::clone(&open.engine), open: true });
     let (pen, pieces) = mpsc::unbounded_channel();
     let mut app = App::new(&config, tenants, Box::new(MemoryStore::default()), Signer::new(b"test"));
     app.writer = Some(Arc::new(Script(Mutex::new(Some(pieces)))));
@@ -100,6 +103,16 @@ async fn a_writer_that_fails_before_its_first_word_leaves_the_engines_reply() {
     assert_eq!(ended.status, Status::Complete);
     assert_eq!(ended.provenance.unwrap().source, crate::conversation::Source::Handover);
     assert!(ended.text.contains("support team"));
+    let state = test.app.store.load(&test.key, 1).await.unwrap().state;
+    assert_eq!(state, State::PendingHuman, "a backend that fails asks for a person");
+}
+
+#[tokio::test]
+async fn a_writer_that_finds_no_answer_leaves_the_engines_reply_and_disturbs_nobody() {
+    let mut test = asked().await;
+    test.pen.send(Written::Declined).unwrap();
+    assert_eq!(test.ended().await.provenance.unwrap().source, crate::conversation::Source::Handover);
+    assert_eq!(test.app.store.load(&test.key, 1).await.unwrap().state, State::Bot);
 }
 
 #[tokio::test]

@@ -47,7 +47,11 @@ impl Stage {
                 Ok(answering) => answering,
                 Err(unanswered) => {
                     report(&unanswered);
-                    return Some((Written::Failed, Self::Over));
+                    let written = match unanswered {
+                        Unanswered::Declined { .. } => Written::Declined,
+                        Unanswered::Failed(_) => Written::Failed,
+                    };
+                    return Some((written, Self::Over));
                 }
             },
             Self::Answering(answering) => answering,
