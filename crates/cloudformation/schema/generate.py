@@ -14,6 +14,8 @@ import re
 import subprocess
 import sys
 
+import cfnlint.data.AdditionalSpecs
+from cfnlint.helpers import load_resource
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 TYPES = """
@@ -177,8 +179,8 @@ class Module:
         """What CloudFormation calls to create, read, update and delete the type; listing is not managing."""
         handlers = (self.schema.get("handlers", {}).get(name, {}) for name in ("create", "read", "update", "delete"))
         actions = {action for handler in handlers for action in handler.get("permissions", [])}
-        # Some schemas write a whole service, or misspell one; neither is a permission to give.
-        return sorted(action for action in actions if re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action))
+        # Some schemas write a whole service, or an action that IAM does not know; neither is a permission to give.
+        return sorted(action for action in actions if known(*action.lower().partition(":")[::2]))
 
     def render(self, version):
         self.struct(self.root, self.schema, doc=self.type_name)
@@ -221,6 +223,13 @@ class Module:
         if methods:
             out += f"\n/// What `Fn::GetAtt` reads from a resource of this type.\nimpl Handle<{self.root}> {{\n{methods}}}\n"
         return out
+
+
+IAM = load_resource(cfnlint.data.AdditionalSpecs, "Policies.json")
+
+
+def known(service, action):
+    return action in IAM.get(service, {}).get("Actions", ())
 
 
 def texts(values):

@@ -79,7 +79,13 @@ fn buildspec(project: &Project, environments: &[Environment]) -> Buildspec {
         ));
         artifacts.push("imagedefinitions.json");
     }
-    let mut tests = vec!["cargo test --locked -p chatbot".to_owned()];
+    let mut tests = Vec::new();
+    if builder == Builder::Docker {
+        // CodeBuild's own images have a Docker engine and no Rust.
+        let rust = r#"command -v cargo || { curl -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal && . "$HOME/.cargo/env"; }"#;
+        tests.push(rust.to_owned());
+    }
+    tests.push("cargo test --locked -p chatbot".to_owned());
     let buildspec = Buildspec::new(commands).artifacts(artifacts);
     match (&project.build.docker_hub, builder) {
         (Some(secret), Builder::Docker) => {

@@ -4,6 +4,7 @@
 //! stacks of an environment in the order in which they are created, [`files`] what is committed beside them,
 //! [`budget::Budget`] the time a deployment and a rollback take.
 
+mod access;
 mod buckets;
 pub mod budget;
 pub mod checks;
@@ -30,6 +31,7 @@ pub mod template;
 mod topics;
 pub mod value;
 
+pub use access::cloudformation_role;
 pub use files::{GeneratedFile, files};
 pub use generations::{Replacement, replacements};
 pub use names::Names;

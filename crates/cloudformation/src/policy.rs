@@ -132,6 +132,11 @@ impl Statement {
         self
     }
 
+    /// Why the resource is `*`, if it is.
+    pub(crate) const fn reason(&self) -> Option<&'static str> {
+        self.reason
+    }
+
     /// Only for resources of the stack's own account: no other account can make the service act for it.
     #[must_use]
     pub(crate) fn for_own_account(self) -> Self {

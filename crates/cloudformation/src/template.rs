@@ -158,6 +158,11 @@ impl<P: ResourceType> Resource<P> {
         metadata
     }
 
+    /// The properties, to complete what a function for many made.
+    pub const fn properties_mut(&mut self) -> &mut P {
+        &mut self.properties
+    }
+
     /// Created after, and deleted before, another one without referring to it.
     #[must_use]
     pub fn after<Q>(mut self, other: &Handle<Q>) -> Self {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloudformation::{StackKind, deployment_alarms, files, templates};
+use cloudformation::resources::TYPES;
+use cloudformation::{StackKind, cloudformation_role, deployment_alarms, files, templates};
 use environment::{Architecture, Builder, Encryption, Engine, SourceProvider};
 use serde_json::{Value as Json, json};
 
@@ -199,6 +200,39 @@ fn no_statement_allows_everything_and_every_star_has_its_reason() {
                 assert!(reason.is_string(), "{statement:#} has no reason");
                 assert!(!actions.contains(&json!("iam:PassRole")), "{statement:#}");
             }
+        }
+    }
+}
+
+#[test]
+fn cloudformation_may_do_what_its_types_call_and_hand_on_only_our_roles() {
+    let Fixture { project, environments } = aws();
+    let template = cloudformation_role(&project, &environments).unwrap();
+    let resources = template["Resources"].as_object().unwrap();
+    let mut allowed = BTreeSet::new();
+    for policy in resources.values().filter(|resource| resource["Type"] == "AWS::IAM::ManagedPolicy") {
+        let document = &policy["Properties"]["PolicyDocument"];
+        assert!(document.to_string().len() < 6_144, "{document}");
+        for statement in document["Statement"].as_array().unwrap() {
+            let actions: Vec<_> =
+                statement["Action"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+            assert!(actions.iter().all(|action| !action.contains('*')), "{statement:#}");
+            if actions.contains(&"iam:PassRole") {
+                let roles = statement["Resource"].as_array().unwrap();
+                assert!(roles.len() > 5 && roles.iter().all(|role| !role.to_string().contains('*')), "{statement:#}");
+            }
+            if statement["Resource"] == json!(["*"]) {
+                assert!(policy["Metadata"]["Reasons"]["Unscoped"].is_string(), "{statement:#}");
+            }
+            allowed.extend(actions.into_iter().map(str::to_owned));
+        }
+    }
+    let policies = resources["Role"]["Properties"]["ManagedPolicyArns"].as_array().unwrap().len();
+    assert!(policies <= 10, "a role takes ten policies, not {policies}");
+    for kind in self::resources(|_| {}).iter().map(|resource| resource["Type"].as_str().unwrap().to_owned()) {
+        let facts = TYPES.iter().find(|facts| facts.name == kind).unwrap();
+        for permission in facts.permissions {
+            assert!(allowed.contains(*permission), "{kind} needs {permission}");
         }
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use cloudformation::budget::Budget;
 use cloudformation::checks::{self, Document, Finding, Scope};
-use cloudformation::{GeneratedFile, Stack, files, templates};
+use cloudformation::{GeneratedFile, Stack, cloudformation_role, files, templates};
 use environment::{Architecture, Environment, EnvironmentName, Project};
 use serde_json::json;
 
@@ -60,6 +60,8 @@ enum Value {
     Source,
     /// The processor of the image: one for all environments, because they run the same image.
     Architecture,
+    /// The template of the role under which CloudFormation manages the stacks, for an administrator.
+    CloudformationRole,
 }
 
 fn main() -> ExitCode {
@@ -83,12 +85,13 @@ fn run(cli: &Cli) -> Result<bool> {
     let project = Project::load(&cli.environments)?;
     if let Some(Command::Print { what }) = cli.command {
         let value = match what {
-            Value::Repository => project.image_repository.as_str(),
-            Value::Region => &project.region,
-            Value::Endpoint => &project.local.endpoint,
-            Value::Pipeline => project.pipeline_name(),
-            Value::Source => &project.source.repository,
-            Value::Architecture => architecture(&load(&cli.environments)?)?,
+            Value::Repository => project.image_repository,
+            Value::Region => project.region,
+            Value::Endpoint => project.local.endpoint,
+            Value::Pipeline => project.pipeline_name().to_owned(),
+            Value::Source => project.source.repository,
+            Value::Architecture => architecture(&load(&cli.environments)?)?.to_owned(),
+            Value::CloudformationRole => format!("{:#}", cloudformation_role(&project, &load(&cli.environments)?)?),
         };
         writeln!(std::io::stdout(), "{value}")?;
         return Ok(true);

@@ -574,7 +574,6 @@ impl ResourceType for Table {
         "logs:PutLogEvents",
         "logs:PutRetentionPolicy",
         "s3:GetObject",
-        "s3:GetObjectMetadata",
         "s3:ListBucket",
     ];
 }

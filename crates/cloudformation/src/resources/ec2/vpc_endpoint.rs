@@ -164,7 +164,6 @@ impl ResourceType for VPCEndpoint {
         "ec2:DescribeVpcs",
         "ec2:ModifyVpcEndpoint",
         "vpc-lattice:CreateServiceNetworkVpcEndpointAssociation",
-        "vpc-lattice:DescribeServiceNetworkVpcEndpointAssociation",
         "vpce:AllowMultiRegion",
     ];
 }

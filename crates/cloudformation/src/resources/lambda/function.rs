@@ -549,7 +549,6 @@ impl ResourceType for Function {
         "kms:DescribeKey",
         "kms:Encrypt",
         "kms:GenerateDataKey",
-        "lambda:AssociateRuntimeAlias",
         "lambda:CreateFunction",
         "lambda:DeleteFunction",
         "lambda:DeleteFunctionCodeSigningConfig",

@@ -169,7 +169,6 @@ impl ResourceType for LoggingConfiguration {
     const PERMISSIONS: &[&str] = &[
         "firehose:ListDeliveryStreams",
         "iam:CreateServiceLinkedRole",
-        "iam:DescribeOrganization",
         "logs:CreateLogDelivery",
         "logs:DeleteLogDelivery",
         "logs:DescribeLogGroups",

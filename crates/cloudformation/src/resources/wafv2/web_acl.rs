@@ -2382,7 +2382,6 @@ impl ResourceType for WebACL {
     const TAGS: Option<&str> = Some("Tags");
     const CREATE_ONLY: &[&str] = &["Name", "Scope"];
     const PERMISSIONS: &[&str] = &[
-        "payments:GetConnectedAccount",
         "wafv2:CreateWebACL",
         "wafv2:DeleteWebACL",
         "wafv2:GetWebACL",
