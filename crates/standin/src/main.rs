@@ -96,9 +96,8 @@ fn on_sigterm() {
 fn leak() -> ! {
     let mut taken: Vec<Vec<u8>> = Vec::new();
     loop {
-        taken.push(vec![1; 4 << 20]);
+        taken.push(vec![1; 16 << 20]);
         std::hint::black_box(&taken);
-        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -41,6 +41,15 @@ fn a_service_runs_its_tasks_behind_the_listener_and_their_lines_arrive() {
 }
 
 #[test]
+fn tasks_that_start_together_have_addresses_of_their_own() {
+    let fleet = Fleet::start();
+    fleet.create_service(&fleet.define(&fleet.push("aaaa"), &json!({})), 8);
+    let addresses: std::collections::BTreeSet<_> = fleet.steady(8).iter().map(address).collect();
+    assert_eq!(addresses.len(), 8);
+    assert_eq!(fleet.tasks("STOPPED").len(), 0, "none found its address taken");
+}
+
+#[test]
 fn a_crashed_task_is_reported_and_replaced() {
     let fleet = Fleet::start();
     fleet.create_service(&fleet.define(&fleet.push("aaaa"), &json!({})), 1);

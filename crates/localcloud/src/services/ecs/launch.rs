@@ -56,12 +56,7 @@ pub(super) async fn launch(
     let container = definition.container();
     let image = image::find(cloud, &container.image).await?;
     let port = container.port_mappings.first().map_or(0, |mapping| mapping.container_port);
-    let address = match &task.address {
-        // A launch repeated after a kill keeps its address.
-        Some(address) => address.clone(),
-        None => allocate(cloud, port)?,
-    };
-    cloud.store().update::<Task>(&task.id, |task| task.address = Some(address.clone()));
+    let address = allocate(cloud, &task.id, port)?;
     let launch = Launch { cloud, service, container, image: &image, address: &address };
     let Prepared { program, mut environment, health_check } = match &cloud.settings().runtime {
         Runtime::Process => as_process::prepare(&launch).await?,
@@ -138,19 +133,30 @@ async fn resolve_secret(cloud: &Cloud, reference: &str) -> Result<String, ApiErr
     Ok(parameter["Parameter"]["Value"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Gives a task an address of its own.
+/// Gives a task an address of its own, in one transaction: tasks are launched side by side. A launch repeated after a kill keeps
+/// its address.
+fn allocate(cloud: &Cloud, task: &str, port: u16) -> Result<(String, u16), ApiError> {
+    cloud.store().write(|tx| {
+        let mut record = tx.get::<Task>(task).ok_or_else(|| ApiError::internal("the task is gone"))?;
+        if let Some(address) = record.address {
+            return Ok(address);
+        }
+        let tasks = tx.all::<Task>().into_iter().filter(|(_, task)| task.state != TaskState::Stopped);
+        let taken: Vec<_> = tasks.filter_map(|(_, task)| task.address).collect();
+        let address = free_address(cloud, port, &taken)?;
+        record.address = Some(address.clone());
+        tx.put(task, &record);
+        Ok(address)
+    })
+}
+
+/// An address that no task has.
 ///
 /// On Linux every address of 127.0.0.0/8 is this machine's, so a process serves the container's own port on one of them; each
 /// endpoint uses a /24 of its own, told by its data directory, so that several endpoints run side by side. Containers, and
 /// processes elsewhere, get a free port of 127.0.0.1.
-fn allocate(cloud: &Cloud, port: u16) -> Result<(String, u16), ApiError> {
+fn free_address(cloud: &Cloud, port: u16, taken: &[(String, u16)]) -> Result<(String, u16), ApiError> {
     let failed = |message: String| ApiError::new("ResourceInitializationError", message);
-    let taken: Vec<(String, u16)> = cloud
-        .store()
-        .find::<Task>(|task| task.state != TaskState::Stopped)
-        .into_iter()
-        .filter_map(|task| task.address)
-        .collect();
     if cloud.settings().runtime != Runtime::Process || !cfg!(target_os = "linux") {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         loop {
