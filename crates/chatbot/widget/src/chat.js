@@ -37,16 +37,19 @@ class Chat {
   }
 
   async history() {
-    if (!this.conversationId) return;
+    const { conversationId } = this;
+    if (!conversationId) return;
     let known;
     try {
-      known = await this.client.messages(this.conversationId);
+      known = await this.client.messages(conversationId);
     } catch (problem) {
       if (problem.status !== 404) throw problem;
       // It expired, or was deleted: there is nothing to go on with.
       this.memory.set({ conversationId: undefined, partial: undefined });
       return;
     }
+    // Meanwhile a new conversation may have been begun.
+    if (conversationId !== this.conversationId) return;
     for (const stored of known.messages) this.show(fromService(stored));
     this.seen = known.messages.at(-1)?.seq;
     this.changeState(known.state, false);
@@ -63,6 +66,10 @@ class Chat {
   offerUnsent() {
     const outbox = this.memory.get("outbox");
     if (!outbox || this.busy) return;
+    if (outbox.message === this.messages.findLast(({ role }) => role === "user")?.text) {
+      this.memory.set({ outbox: undefined });
+      return;
+    }
     const problem = new Problem({ code: "unsent" });
     this.show({ role: "user", text: outbox.message, status: "failed", idempotencyKey: outbox.idempotencyKey, problem });
   }
@@ -124,7 +131,7 @@ class Chat {
       if (this.following?.reply === reply) this.following = undefined;
       this.setBusy(Boolean(this.following));
     }
-    if (!this.view.panel.hidden) return;
+    if (following.signal.aborted || !this.view.panel.hidden) return;
     this.view.unread = true;
     this.view.refresh();
   }
@@ -137,7 +144,7 @@ class Chat {
     for (let failures = 0; reply.status === "generating"; ) {
       try {
         const response = await connect(signal);
-        if (response.status === 204) return await this.reread(reply);
+        if (response.status === 204) return await this.reread(reply, signal);
         for await (const event of events(response)) {
           if (signal.aborted) return;
           failures = 0;
@@ -181,15 +188,16 @@ class Chat {
       reply.status = status;
       this.view.remove(reply);
       this.messages = this.messages.filter((message) => message !== reply);
-      this.look();
+      this.look(true);
       return;
     }
     this.update(reply, { status });
   }
 
   /** Takes a reply as the service kept it. */
-  async reread(reply) {
+  async reread(reply, signal) {
     const { messages } = await this.client.messages(this.conversationId);
+    if (signal.aborted) return;
     const stored = messages.find(({ id }) => id === reply.id);
     if (!stored) throw new Problem({ code: "interrupted" });
     this.update(reply, fromService(stored));
@@ -205,10 +213,10 @@ class Chat {
     this.messages = this.messages.filter((message) => message !== reply);
     this.update(reply.question, { status: "failed", problem });
     // Sent again, it begins a conversation.
-    if (["conversation_not_found", "conversation_full"].includes(problem.code)) {
+    if (["conversation_not_found", "conversation_full", "conversation_closed"].includes(problem.code)) {
       this.memory.set({ conversationId: undefined });
+      this.changeState("bot", false);
     }
-    if (problem.code === "conversation_closed") this.changeState("closed", true);
   }
 
   update(message, fields) {
@@ -298,10 +306,10 @@ class Chat {
   }
 
   /** Fetches what agents wrote. */
-  async look() {
+  async look(now = false) {
     const { conversationId } = this;
     try {
-      if (document.hidden || this.busy) return;
+      if (!now && (document.hidden || this.busy)) return;
       const { messages, state } = await this.client.messages(conversationId, this.seen);
       if (conversationId !== this.conversationId) return;
       this.seen = messages.at(-1)?.seq ?? this.seen;

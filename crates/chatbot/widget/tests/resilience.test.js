@@ -113,9 +113,9 @@ test("sending again what did arrive asks only once", async () => {
 
 test("a message that a reload caught before it was taken is offered again", async () => {
   const widget = await demo();
-  await page.route("**/v1/chat", () => {});
+  const caught = new Promise((resolve) => page.route("**/v1/chat", resolve));
   await widget.write(QUESTION);
-  await page.locator(".message.user").waitFor();
+  await caught;
   await page.unroute("**/v1/chat");
   await page.reload();
   await page.getByText("This message was not sent.").waitFor();

@@ -199,6 +199,17 @@ test("a person takes over, answers, and gives back", async () => {
   await widget.ask("I forgot my password");
 });
 
+test("a person who takes over unasked is noticed", async () => {
+  const widget = await visit("/red");
+  await widget.open();
+  await widget.ask("I forgot my password");
+  const { conversationId } = await record(widget);
+  await agent("red", `${conversationId}/replies`, { text: "Sato here." });
+  await widget.write("And then?");
+  await page.locator(".message.agent").filter({ hasText: "Sato here." }).waitFor();
+  await page.getByText("A support agent has joined the conversation.").waitFor();
+});
+
 test("what others write is never markup", async () => {
   const widget = await visit("/red");
   await widget.open();
