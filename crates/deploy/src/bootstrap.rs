@@ -1,4 +1,4 @@
-//! First set-up: creates the stacks that are missing, in the order registry, network, service, delivery.
+//! First set-up: creates the stacks that are missing, in the order registry, data, network, service, observability, delivery.
 
 use cloudformation::{Names, Stack, StackKind, templates};
 use environment::EnvironmentName;
