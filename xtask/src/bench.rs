@@ -1,7 +1,7 @@
 //! `bench`: the workspace's benchmarks, each beside a peer in the same run.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -28,6 +28,8 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Synthesis of all templates beside troposphere and the CDK: time a resource.
+    Synth,
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
@@ -43,6 +45,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
             let image = workspace.built("image", "image")?;
             let bench = workspace.built("image", "image-bench")?;
             workspace::become_command(workspace.command(&bench).arg("--image").arg(image).args(arguments))
+        }
+        // The script installs the peers first.
+        What::Synth => {
+            let script = "crates/cloudformation/benches/synth.sh";
+            workspace::become_command(Command::new("bash").arg(script).current_dir(workspace.root()))
         }
     }
 }

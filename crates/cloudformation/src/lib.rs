@@ -30,6 +30,7 @@ mod task;
 pub mod template;
 mod topics;
 pub mod value;
+pub mod variants;
 
 pub use access::cloudformation_role;
 pub use files::{GeneratedFile, files};

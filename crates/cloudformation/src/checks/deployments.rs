@@ -196,13 +196,10 @@ fn hooks(report: &mut Report<'_>) {
             outlives(report, &function, bake);
         }
     }
-    // CodeDeploy's appspec names the hook, and by rule the function's name begins so.
+    // CodeDeploy's appspec names the hook; what watches after the move is called a monitor.
     let after: Vec<_> = report
         .resources("AWS::Lambda::Function")
-        .filter(|function| {
-            let name = function.at("FunctionName").rendered().unwrap_or_default();
-            name.starts_with("CodeDeployHook_") && name.contains("Monitor")
-        })
+        .filter(|function| function.at("FunctionName").rendered().is_some_and(|name| is_monitor(&name)))
         .collect();
     for group in ecs_groups(report) {
         let blue = group.at("BlueGreenDeploymentConfiguration").at("TerminateBlueInstancesOnDeploymentSuccess");
@@ -211,6 +208,10 @@ fn hooks(report: &mut Report<'_>) {
             outlives(report, function, minutes * 60.0);
         }
     }
+}
+
+fn is_monitor(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("monitor")
 }
 
 fn outlives(report: &mut Report<'_>, function: &Field<'_>, bake: f64) {

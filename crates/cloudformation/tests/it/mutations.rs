@@ -6,7 +6,7 @@ use cloudformation::checks::{Document, Scope, check, rules};
 use serde_json::{Value as Json, json};
 
 use crate::defects::{Change, DEFECTS, Defect};
-use crate::variants;
+use crate::variants::{self, Fixture};
 
 /// What is generated, and a template that is not ours.
 fn systems() -> Vec<Vec<Document>> {
@@ -77,6 +77,17 @@ fn what_works_has_no_finding() {
     for documents in systems() {
         let findings = check(&documents, Scope::Whole);
         assert!(findings.is_empty(), "{}", findings[0]);
+    }
+}
+
+#[test]
+fn no_variant_has_a_finding() {
+    let Fixture { project, environments } = variants::aws();
+    let all = cloudformation::variants::all(&project, &environments);
+    assert!(all.len() > 100, "{} variants", all.len());
+    for variant in all {
+        let findings = check(&variants::documents(&variant.project, &variant.environments), Scope::Whole);
+        assert!(findings.is_empty(), "{}: {}", variant.name, findings[0]);
     }
 }
 

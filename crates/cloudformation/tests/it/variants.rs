@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use cloudformation::checks::Document;
 use cloudformation::templates;
-use environment::{Canary, Capacity, Endpoint, Environment, EnvironmentName, Linear, Nat, Project, Span, Strategy};
+use environment::{
+    Canary, Capacity, Endpoint, Engine, Environment, EnvironmentName, Linear, Nat, Project, Span, Strategy,
+};
 use proptest::prelude::{Just, Strategy as _, any, prop_oneof};
 
 pub(crate) fn root() -> PathBuf {
@@ -96,15 +98,14 @@ pub(crate) fn any_environment() -> impl proptest::strategy::Strategy<Value = Env
     )
 }
 
-/// Whole systems of staging and production, that together use every supported feature.
+/// Whole systems of staging and production, that together use every feature.
 pub(crate) fn systems() -> Vec<Vec<Document>> {
-    let plain = committed();
-    let mut secure = committed();
-    for environment in &mut secure {
-        https(environment);
-        everything(environment);
+    let mut native = aws();
+    for environment in &mut native.environments {
+        environment.deployment.engine = Engine::Ecs;
     }
-    [secure, plain].iter().map(|environments| documents(&project(), environments)).collect()
+    let systems = [aws(), native, local()];
+    systems.iter().map(|system| documents(&system.project, &system.environments)).collect()
 }
 
 /// The stacks of a system, each once.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use cloudformation::budget::Budget;
 use cloudformation::checks::{self, Document, Finding, Scope};
-use cloudformation::{GeneratedFile, Stack, cloudformation_role, files, templates};
+use cloudformation::{GeneratedFile, Stack, cloudformation_role, files, templates, variants};
 use environment::{Architecture, Environment, EnvironmentName, Project};
 use serde_json::json;
 
@@ -41,6 +41,12 @@ enum Command {
     Print {
         /// Which one.
         what: Value,
+    },
+    /// Write the templates of a set of variants in which every two choices meet, a directory each; for validators.
+    Variants {
+        /// Where to.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
     /// Check templates, ours or not: JSON or YAML.
     Validate(validate::Arguments),
@@ -97,6 +103,12 @@ fn run(cli: &Cli) -> Result<bool> {
         return Ok(true);
     }
     let environments = load(&cli.environments)?;
+    if let Some(Command::Variants { directory }) = &cli.command {
+        for variant in variants::covering(&project, &environments) {
+            write_templates(&directory.join(&variant.name), &stacks(&variant.project, &variant.environments)?)?;
+        }
+        return Ok(true);
+    }
     let root = cli.environments.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let generated = files(&project, &environments)?;
     let stacks = stacks(&project, &environments)?;
