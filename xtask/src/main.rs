@@ -69,6 +69,9 @@ enum Command {
     /// Show what a month costs, and what other settings would save.
     #[command(disable_help_flag = true)]
     Cost(Passed),
+    /// Write ArgoCD applications, Kubernetes manifests and kustomize overlays, or check them.
+    #[command(disable_help_flag = true)]
+    Gitops(Passed),
     /// Print one value of the environment files, for scripts.
     #[command(disable_help_flag = true)]
     Print(Passed),
@@ -106,6 +109,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Synth(passed) => workspace.execute("cloudformation", "synth", &passed.arguments),
         Command::Validate(passed) => synth::subcommand(&workspace, "validate", &passed.arguments),
         Command::Cost(passed) => workspace.execute("cloudformation", "cost", &passed.arguments),
+        Command::Gitops(passed) => workspace.execute("gitops", "gitops", &passed.arguments),
         Command::Print(passed) => synth::subcommand(&workspace, "print", &passed.arguments),
         Command::BuildImage(passed) => build_image::run(&workspace, &passed.arguments),
         Command::Deploy(passed) => deploy::run(&workspace, Verb::Deploy, &passed.arguments),

@@ -1,0 +1,106 @@
+//! `gitops`: writes `argocd/` from `environments/`, or checks that it is up to date.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use environment::{Environment, EnvironmentName, Project};
+use gitops::{Image, files};
+use serde_json::json;
+
+/// Writes ArgoCD applications, Kubernetes manifests and kustomize overlays to argocd/.
+#[derive(Debug, Parser)]
+#[command(name = "gitops", version)]
+struct Cli {
+    /// Write nothing; fail if a generated file is stale.
+    #[arg(long)]
+    check: bool,
+    /// Let an environment run an image, by digest: production=REGISTRY/REPOSITORY@sha256:…
+    #[arg(long, value_name = "ENVIRONMENT=IMAGE", conflicts_with = "check")]
+    image: Option<String>,
+    /// Directory of project.yaml and the environments; argocd/ is beside it.
+    #[arg(long, value_name = "DIR", default_value = "environments")]
+    environments: PathBuf,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let configuration = error.is::<environment::Error>() || error.is::<gitops::Error>();
+            if configuration { ExitCode::from(64) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<bool> {
+    let project = Project::load(&cli.environments)?;
+    let mut environments = Vec::new();
+    for name in EnvironmentName::ALL {
+        environments.push(Environment::load(&cli.environments, name)?);
+    }
+    let root = cli.environments.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let promoted = cli.image.as_deref().map(promotion).transpose()?;
+
+    let mut wanted = files(&project, &environments)?;
+    for name in EnvironmentName::ALL {
+        let image = promoted.as_ref().filter(|(of, _)| *of == name).map(|(_, image)| image.clone());
+        let file = image.clone().unwrap_or_else(|| Image::none(&project)).file(&project, name);
+        // What runs is not ours to say: only its absence is repaired.
+        if image.is_some() || !root.join(&file.path).exists() {
+            wanted.push(file);
+        }
+    }
+    let stale: Vec<_> = wanted
+        .iter()
+        .filter(|file| std::fs::read_to_string(root.join(&file.path)).ok().as_ref() != Some(&file.text))
+        .collect();
+    if !cli.check {
+        for file in &stale {
+            let path = root.join(&file.path);
+            let parent = path.parent().unwrap_or(root);
+            std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+            std::fs::write(&path, &file.text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    let current = !cli.check || stale.is_empty();
+    if cli.json {
+        let key = if cli.check { "stale" } else { "written" };
+        let paths: Vec<_> = stale.iter().map(|file| &file.path).collect();
+        let document = json!({"schema": 1, "ok": current, "files": wanted.len(), key: paths});
+        writeln!(std::io::stdout(), "{document:#}")?;
+    }
+    for file in &stale {
+        eprintln!("{}: {}", if cli.check { "stale" } else { "written" }, file.path);
+    }
+    if !current {
+        eprintln!("error: generated files are stale\nhint: cargo xtask gitops");
+    }
+    Ok(current)
+}
+
+fn promotion(text: &str) -> Result<(EnvironmentName, Image)> {
+    let (environment, image) = text
+        .split_once('=')
+        .ok_or_else(|| anyhow!("`{text}` is no promotion\n  hint: production=REPOSITORY@sha256:…"))?;
+    let environment = environment.parse().map_err(|error| anyhow!("{error}"))?;
+    Ok((environment, Image::parse(image)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
