@@ -1,0 +1,102 @@
+"""Seeded defects that foreign validators must find; those of our own checks are in crates/cloudformation/tests/it."""
+
+import copy
+import json
+import pathlib
+import sys
+import tempfile
+
+import templates as gate
+
+# validator, rule that must speak, resource type, path below the resource, new value (REMOVE takes it away)
+REMOVE = object()
+STATEMENT = "Properties/Policies/0/PolicyDocument/Statement/0"
+CONTAINER = "Properties/ContainerDefinitions/0"
+DEFECTS = [
+    ("cfn_lint", "E3002", "AWS::ECR::Repository", "Properties/ImageTagMutabilty", "IMMUTABLE"),
+    ("cfn_lint", "E3030", "AWS::Logs::LogGroup", "Properties/RetentionInDays", 17),
+    ("cfn_lint", "E3003", "AWS::EC2::Subnet", "Properties/VpcId", REMOVE),
+    ("cfn_lint", "E3012", "AWS::EC2::VPC", "Properties/EnableDnsSupport", "perhaps"),
+    ("cfn_lint", "E1010", "AWS::S3::BucketPolicy", "Properties/Bucket", {"Fn::GetAtt": ["ArtifactBucket", "Nmae"]}),
+    ("cfn_lint", "E3006", "AWS::EC2::InternetGateway", "Type", "AWS::EC2::InternetGatway"),
+    ("cfn_lint", "E3016", "AWS::ECR::Repository", "UpdatePolicy", {"AutoScalingRollingUpdat": {}}),
+    ("checkov", "CKV_AWS_51", "AWS::ECR::Repository", "Properties/ImageTagMutability", "MUTABLE"),
+    ("checkov", "CKV_AWS_163", "AWS::ECR::Repository", "Properties/ImageScanningConfiguration/ScanOnPush", False),
+    ("checkov", "CKV_AWS_65", "AWS::ECS::Cluster", "Properties/ClusterSettings/0/Value", "disabled"),
+    ("checkov", "CKV_AWS_53", "AWS::S3::Bucket", "Properties/PublicAccessBlockConfiguration/BlockPublicAcls", False),
+    ("checkov", "CKV_AWS_21", "AWS::S3::Bucket", "Properties/VersioningConfiguration", REMOVE),
+    (
+        "checkov",
+        "CKV_AWS_24",
+        "AWS::EC2::SecurityGroup",
+        "Properties/SecurityGroupIngress",
+        [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "0.0.0.0/0", "Description": "x"}],
+    ),
+    ("cfn_guard", "CT.ECS.PR.11", "AWS::ECS::TaskDefinition", f"{CONTAINER}/Privileged", True),
+    ("cfn_guard", "CT.ECR.PR.3", "AWS::ECR::Repository", "Properties/ImageTagMutability", "MUTABLE"),
+    ("parliament", "UNKNOWN_ACTION", "AWS::IAM::Role", f"{STATEMENT}/Action", ["ecs:UpdateServices"]),
+    ("parliament", "RESOURCE_MISMATCH", "AWS::IAM::Role", f"{STATEMENT}", {
+        "Sid": "X", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::bucket-without-objects"]}),
+    ("parliament", "UNKNOWN_PREFIX", "AWS::IAM::Role", f"{STATEMENT}/Action", ["ecss:RunTask"]),
+    ("task_definitions", "RegisterTaskDefinition", "AWS::ECS::TaskDefinition", f"{CONTAINER}/PortMaping", []),
+    ("task_definitions", "RegisterTaskDefinition", "AWS::ECS::TaskDefinition", f"{CONTAINER}/StopTimeout", "a minute"),
+    ("task_definitions", "RegisterTaskDefinition", "AWS::ECS::TaskDefinition", "Properties/ContainerDefinitions", REMOVE),
+]
+
+
+def seeded(template, kind, path, value):
+    """The template with the defect in its first resource of the type that has a place for it."""
+    for name, entry in template["Resources"].items():
+        if entry["Type"] != kind:
+            continue
+        mutant = copy.deepcopy(template)
+        *parents, last = path.split("/")
+        place = mutant["Resources"][name]
+        try:
+            for key in parents:
+                place = place[int(key) if isinstance(place, list) else key]
+        except (KeyError, IndexError):
+            continue
+        last = int(last) if isinstance(place, list) else last
+        if value is REMOVE:
+            del place[last]
+        else:
+            place[last] = value
+        return mutant
+    return None
+
+
+def main():
+    committed = pathlib.Path("target/templates/account")
+    originals = [json.loads(path.read_text()) for path in sorted(committed.glob("*.json"))]
+    originals.sort(key=lambda template: len(json.dumps(template)))
+    missed = []
+    with tempfile.TemporaryDirectory(dir="target") as folder:
+        by_validator = {}
+        for number, (validator, rule, kind, path, value) in enumerate(DEFECTS):
+            mutants = (seeded(template, kind, path, value) for template in originals)
+            mutant = next((mutant for mutant in mutants if mutant), None)
+            if mutant is None:
+                missed.append(f"nothing generated has a place for {kind} {path}")
+                continue
+            name = f"defect-{number}.json"
+            by_validator.setdefault(validator, {})[name] = (mutant, rule, f"{kind} {path}")
+        for validator, mutants in by_validator.items():
+            own = pathlib.Path(folder) / validator / "templates"
+            own.mkdir(parents=True)
+            for name, (mutant, _, _) in mutants.items():
+                (own / name).write_text(json.dumps(mutant))
+            templates = {name: mutant for name, (mutant, _, _) in mutants.items()}
+            found = {(name, rule) for _, rule, name, _, _ in getattr(gate, validator)(own, templates)}
+            for name, (_, rule, where) in mutants.items():
+                if not any(of == name and rule.lower() in spoken.lower() for of, spoken in found):
+                    others = sorted(spoken for of, spoken in found if of == name)
+                    missed.append(f"{validator} does not find {rule} at {where}; it finds {others}")
+    for line in missed:
+        print(line, file=sys.stderr)
+    print(f"{len(DEFECTS) - len(missed)} of {len(DEFECTS)} seeded defects found by foreign validators", file=sys.stderr)
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
