@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Actions that AWS does not restrict to resources: on `*` or not at all.
-const UNSCOPED: [&str; 22] = [
+const UNSCOPED: [&str; 23] = [
     "application-autoscaling:",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
@@ -32,6 +32,7 @@ const UNSCOPED: [&str; 22] = [
     "ec2:DeleteNetworkInterface",
     "ec2:Describe",
     "ecr:GetAuthorizationToken",
+    "ecs:CreateTaskSet",
     "ecs:DescribeTaskDefinition",
     "ecs:ListTasks",
     "ecs:RegisterTaskDefinition",

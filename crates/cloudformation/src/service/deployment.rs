@@ -158,7 +158,7 @@ fn codedeploy_role(
 ) -> Resource<Role> {
     let path = format!("{}/{}", names.environment_wide(), names.service());
     let service = [arn("ecs", format!("service/{path}")), arn("ecs", format!("task-set/{path}/*"))];
-    let replace = ["ecs:CreateTaskSet", "ecs:DeleteTaskSet", "ecs:DescribeServices", "ecs:UpdateServicePrimaryTaskSet"];
+    let replace = ["ecs:DeleteTaskSet", "ecs:DescribeServices", "ecs:UpdateServicePrimaryTaskSet"];
     let listeners = [balancer.production.reference(), balancer.test.reference()];
     let describe = [
         "elasticloadbalancing:DescribeListeners",
@@ -166,6 +166,7 @@ fn codedeploy_role(
         "elasticloadbalancing:DescribeTargetGroups",
         "elasticloadbalancing:DescribeTargetHealth",
         "cloudwatch:DescribeAlarms",
+        "ecs:CreateTaskSet",
     ];
     let mut statements = vec![
         Statement::allow("ReplaceTasks", replace, service),
@@ -173,7 +174,7 @@ fn codedeploy_role(
         Statement::allow_unscoped(
             "Look",
             describe,
-            "Elastic Load Balancing describes nothing by resource, and alarms are read by a list of names",
+            "Elastic Load Balancing describes nothing by resource, alarms are read by a list of names, and a task set has no ARN before",
         ),
         Statement::pass_roles(task_roles.map(Handle::<Role>::arn), "ecs-tasks.amazonaws.com"),
     ];
