@@ -1,9 +1,10 @@
 //! `cargo xtask bench chatbot`: SmartBot beside the Flask service it replaces, in the same run.
 //!
-//! Load on the two alternates in short slices, so that whatever else the machine does falls on both.
+//! A bare axum server shows what of it the framework and the system cost. Load alternates in short slices, so that whatever else the machine does falls on both.
 //! Requests per second of processor time is what is compared: it hardly depends on the load
 //! generator, which runs on the same machine.
 
+mod bare;
 mod load;
 mod process;
 mod report;
@@ -31,8 +32,11 @@ const STARTS: usize = 7;
 #[command(name = "cargo xtask bench chatbot")]
 struct Arguments {
     /// The release build of the service.
-    #[arg(long)]
-    smartbot: PathBuf,
+    #[arg(long, required_unless_present = "bare")]
+    smartbot: Option<PathBuf>,
+    /// Be the bare server: used by the benchmark itself.
+    #[arg(long, hide = true)]
+    bare: Option<std::net::SocketAddr>,
     /// Fewer and shorter slices: a first impression in under a minute.
     #[arg(long)]
     quick: bool,
@@ -49,6 +53,10 @@ struct Arguments {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(address) = arguments.bare {
+        bare::serve(address)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(run(&arguments))?;
     if arguments.json {
@@ -76,15 +84,17 @@ async fn run(arguments: &Arguments) -> Result<Report> {
     report.at_most("start to ready", starts[STARTS / 2].as_secs_f64() * 1e3, "ms", 50.0);
 
     let flask = start_flask(&arguments.cache)?;
+    let bare = start_bare()?;
     let ours = smartbot(Some(&tenants.file), 0)?;
     report.note("start to ready with 50 tenants x 200 entries", ours.started_in.as_secs_f64() * 1e3, "ms");
     let sides = [
+        Side { server: &bare, script: Arc::new(flask_script(&bare, &tenants)) },
         Side { server: &flask, script: Arc::new(flask_script(&flask, &tenants)) },
         Side { server: &ours, script: Arc::new(smartbot_script(&ours, &tenants, 0)) },
     ];
     ratio(arguments.quick, &sides, &mut report).await?;
     limited(arguments.quick, &sides, &mut report).await?;
-    drop(flask);
+    drop((flask, bare));
 
     eprintln!("every tenant once, then memory …");
     for number in 0..tenants::TENANTS {
@@ -139,24 +149,26 @@ impl Sum {
     }
 }
 
-async fn ratio(quick: bool, [flask, ours]: &[Side<'_>; 2], report: &mut Report) -> Result<()> {
+async fn ratio(quick: bool, [bare, flask, ours]: &[Side<'_>; 3], report: &mut Report) -> Result<()> {
     let (rounds, slice) = if quick { (3, Duration::from_secs(2)) } else { (8, Duration::from_secs(5)) };
     eprintln!("{rounds} rounds of {} s each side, {CONNECTIONS} connections …", slice.as_secs());
-    for side in [flask, ours] {
+    for side in [bare, flask, ours] {
         Sum::measure(side, Duration::from_millis(500)).await?;
     }
-    let [mut theirs, mut own] = [Sum::default(), Sum::default()];
+    let [mut least, mut theirs, mut own] = [Sum::default(), Sum::default(), Sum::default()];
     let mut ratios = Vec::new();
     for _ in 0..rounds {
-        let [a, b] = [Sum::measure(flask, slice).await?, Sum::measure(ours, slice).await?];
+        let a = Sum::measure(flask, slice).await?;
+        let b = Sum::measure(ours, slice).await?;
+        let c = Sum::measure(bare, slice / 2).await?;
         ratios.push(b.per_cpu_second() / a.per_cpu_second());
-        for (sum, part) in [(&mut theirs, a), (&mut own, b)] {
+        for (sum, part) in [(&mut theirs, a), (&mut own, b), (&mut least, c)] {
             sum.cpu += part.cpu;
             sum.load.add(part.load);
         }
     }
     ratios.sort_unstable_by(f64::total_cmp);
-    for (name, sum) in [("Flask", &theirs), ("SmartBot", &own)] {
+    for (name, sum) in [("bare axum", &least), ("Flask", &theirs), ("SmartBot", &own)] {
         refuse_failures(name, &sum.load)?;
         report.note(&format!("{name}: requests a second"), sum.load.per_second(), "/s");
         report.note(&format!("{name}: p50"), sum.load.percentile(0.5).as_secs_f64() * 1e3, "ms");
@@ -175,7 +187,7 @@ async fn ratio(quick: bool, [flask, ours]: &[Side<'_>; 2], report: &mut Report) 
 }
 
 /// Both sides with what one task has.
-async fn limited(quick: bool, sides: &[Side<'_>; 2], report: &mut Report) -> Result<()> {
+async fn limited(quick: bool, sides: &[Side<'_>; 3], report: &mut Report) -> Result<()> {
     let task = match Task::create() {
         Ok(task) => task,
         Err(error) => {
@@ -185,7 +197,7 @@ async fn limited(quick: bool, sides: &[Side<'_>; 2], report: &mut Report) -> Res
     };
     let slice = Duration::from_secs(if quick { 3 } else { 10 });
     eprintln!("0.25 vCPU and 512 MB, {} s each …", slice.as_secs());
-    for (name, side) in ["Flask", "SmartBot"].into_iter().zip(sides) {
+    for (name, side) in ["bare axum", "Flask", "SmartBot"].into_iter().zip(sides) {
         task.admit(side.server)?;
         let sum = Sum::measure(side, slice).await;
         task.release(side.server)?;
@@ -194,7 +206,7 @@ async fn limited(quick: bool, sides: &[Side<'_>; 2], report: &mut Report) -> Res
         let rate = sum.load.per_second();
         match name {
             "SmartBot" => report.at_least("0.25 vCPU, SmartBot: requests a second", rate, "/s", 10_000.0),
-            _ => report.note("0.25 vCPU, Flask: requests a second", rate, "/s"),
+            _ => report.note(&format!("0.25 vCPU, {name}: requests a second"), rate, "/s"),
         }
         report.note(&format!("0.25 vCPU, {name}: p99"), sum.load.percentile(0.99).as_secs_f64() * 1e3, "ms");
     }
@@ -236,7 +248,7 @@ fn refuse_failures(name: &str, load: &Load) -> Result<()> {
 
 fn start_smartbot(arguments: &Arguments, directory: &Path, tenants: Option<&Path>, delay_ms: u32) -> Result<Server> {
     let address = free_address()?;
-    let mut command = Command::new(&arguments.smartbot);
+    let mut command = Command::new(arguments.smartbot.as_deref().context("--smartbot is needed")?);
     command
         .env_clear()
         .env("LISTEN", address.to_string())
@@ -262,6 +274,13 @@ fn smartbot_script(server: &Server, tenants: &Tenants, tenant: usize) -> Script 
 fn flask_script(server: &Server, tenants: &Tenants) -> Script {
     let questions = tenants.questions.clone();
     Script { address: server.address, path: "/chat", headers: String::new(), questions, turns: 0 }
+}
+
+/// The least that a request costs here: axum with one route that answers a constant.
+fn start_bare() -> Result<Server> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    Server::start(command.arg("--bare").arg(address.to_string()), address, "/health")
 }
 
 /// The brief's service: one worker with four threads. Its virtual environment is made once.

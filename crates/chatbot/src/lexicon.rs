@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use crate::text::{Class, Tokeniser, hash};
+use crate::text::{Class, Hashed, Tokeniser, hash};
 
 /// The built-in groups: one a line, phrasings apart by commas.
 const SUPPORT: &str = include_str!("../knowledge/lexicon.txt");
@@ -16,8 +16,8 @@ const SUPPORT: &str = include_str!("../knowledge/lexicon.txt");
 /// Groups of phrasings, searchable in a text that has been cut into units.
 #[derive(Debug, Default)]
 pub struct Lexicon {
-    /// A trie over units: (node, unit) to node; the root is 0.
-    edges: HashMap<(u32, u64), u32>,
+    /// A trie over units: [`edge`] to node; the root is 0.
+    edges: Hashed<u32>,
     /// The concepts that end at a node.
     concepts: HashMap<u32, Vec<u64>>,
 }
@@ -62,7 +62,7 @@ impl Lexicon {
         let mut node = 0;
         for &unit in units {
             let next = self.edges.len() as u32 + 1;
-            node = *self.edges.entry((node, unit)).or_insert(next);
+            node = *self.edges.entry(edge(node, unit)).or_insert(next);
         }
         let concepts = self.concepts.entry(node).or_default();
         if !concepts.contains(&concept) {
@@ -90,7 +90,7 @@ impl Lexicon {
     fn longest(&self, units: &[u64]) -> Option<(usize, &[u64])> {
         let (mut node, mut longest) = (0, None);
         for (position, &unit) in units.iter().enumerate() {
-            match self.edges.get(&(node, unit)) {
+            match self.edges.get(&edge(node, unit)) {
                 Some(&next) => node = next,
                 None => break,
             }
@@ -100,6 +100,11 @@ impl Lexicon {
         }
         longest
     }
+}
+
+/// Where a unit leads from a node. The unit is a hash; the node moves it apart.
+fn edge(node: u32, unit: u64) -> u64 {
+    unit ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The groups of a lexicon file: `#` starts a comment, a line is a group, commas part phrasings.

@@ -4,12 +4,10 @@
 //! the share of the question's weight (inverse document frequency) that the hit contains, where a
 //! term seen in no document weighs as much as the rarest one.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use crate::lexicon::{Lexicon, Mention};
-use crate::text::{Class, Tokeniser, hash};
+use crate::text::{Class, Hashed, Tokeniser, hash};
 
 /// How much the length of a field lowers the weight of its terms.
 const B: f32 = 0.75;
@@ -134,14 +132,14 @@ impl Index {
         let mut index = Self {
             tokeniser: Tokeniser::default(),
             synonyms,
-            terms: HashMap::default(),
-            verbatim: HashMap::default(),
+            terms: Hashed::default(),
+            verbatim: Hashed::default(),
             lists: Vec::new(),
             tables: Vec::new(),
             documents: 0,
         };
         let mut lengths: Vec<Counts> = Vec::new();
-        let mut found: HashMap<u64, (Class, Vec<(u32, Counts)>)> = HashMap::new();
+        let mut found: Hashed<(Class, Vec<(u32, Counts)>)> = Hashed::default();
         for (number, texts) in (0_u32..).zip(documents) {
             let mut length = Counts::default();
             for (field, text) in texts {
@@ -337,29 +335,6 @@ impl Counts {
         };
         field(Field::Asked, self.asked, length.asked / average.asked)
             + field(Field::Answer, self.answer, length.answer / average.answer)
-    }
-}
-
-type Hashed<T> = HashMap<u64, T, BuildHasherDefault<AlreadyHashed>>;
-
-/// Passes the terms of [`crate::text`] on as they are: they are hashes already.
-#[derive(Debug, Default, Clone, Copy)]
-struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Only `u64` keys are hashed; were it otherwise, this would be slow, not wrong.
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }
 

@@ -3,10 +3,12 @@
 //! [`normalise`] folds what people write differently but mean alike, [`Tokeniser`] cuts the result
 //! into the units the index is made of, [`Language::of`] decides which index to ask.
 
+mod hashed;
 mod language;
 mod normalise;
 mod tokenise;
 
+pub(crate) use hashed::Hashed;
 pub use language::Language;
 pub use normalise::normalise;
 pub(crate) use tokenise::hash;

@@ -21,8 +21,14 @@ impl Language {
     ///
     /// A message with neither (digits, punctuation, emoji) has no language of its own.
     pub fn of(text: &str) -> Option<Language> {
-        let cjk = text.chars().filter(|&c| is_cjk(c)).count();
-        let latin = text.chars().filter(|c| c.is_alphabetic() && !is_cjk(*c)).count();
+        let (mut cjk, mut latin) = (0_usize, 0_usize);
+        for c in text.chars() {
+            if is_cjk(c) {
+                cjk += 1;
+            } else if c.is_alphabetic() {
+                latin += 1;
+            }
+        }
         match (cjk, latin) {
             (0, 0) => None,
             (cjk, latin) if cjk * 2 >= latin => Some(Language::Ja),
