@@ -3,6 +3,8 @@
 mod administration;
 mod answers;
 mod assets;
+#[cfg(all(feature = "bedrock", feature = "dynamodb"))]
+mod aws;
 mod client;
 mod durability;
 mod evaluation;
