@@ -35,6 +35,8 @@ pub struct Settings {
     pub build_env: Vec<(String, String)>,
     /// What runs the tasks.
     pub runtime: Runtime,
+    /// An advisory database in RustSec's format, which image scans look into.
+    pub advisories: Option<PathBuf>,
     /// The `localcloud` binary, which also is the task shim. Absent in tests that start no task.
     pub shim: Option<PathBuf>,
 }

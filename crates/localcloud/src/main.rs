@@ -71,6 +71,9 @@ struct Serve {
     /// A local git checkout behind a repository id, as `owner/name=PATH`.
     #[arg(long = "source", value_parser = key_value)]
     sources: Vec<(String, String)>,
+    /// A checkout of RustSec's advisory database, for image scans; without one, images cannot be scanned.
+    #[arg(long, value_name = "DIR")]
+    advisories: Option<PathBuf>,
     /// A variable for every build's environment, as `KEY=VALUE`.
     #[arg(long = "build-env", value_parser = key_value)]
     build_env: Vec<(String, String)>,
@@ -161,6 +164,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
         region: serve.region,
         sources: serve.sources.into_iter().map(|(name, path)| (name, path.into())).collect::<BTreeMap<_, _>>(),
         build_env: serve.build_env,
+        advisories: serve.advisories.as_deref().map(std::path::absolute).transpose()?,
         runtime: runtime(serve.runtime, serve.docker).await?,
         shim: Some(std::env::current_exe()?),
     };

@@ -17,7 +17,9 @@ use crate::error::ApiError;
 use crate::http::Body;
 use crate::services::ecr::{self, images, layers};
 
-use answers::{Failure, created, empty, manifest_answer, range_answer, stream_file, tags_answer};
+use answers::{
+    Failure, created, empty, manifest_answer, range_answer, referrers_answer, set_subject, stream_file, tags_answer,
+};
 
 /// What a path below `/v2/` names.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +29,7 @@ enum Target<'p> {
     Uploads { repository: &'p str },
     Upload { repository: &'p str, id: &'p str },
     Manifest { repository: &'p str, reference: &'p str },
+    Referrers { repository: &'p str, digest: &'p str },
     Tags { repository: &'p str },
 }
 
@@ -49,6 +52,9 @@ impl<'p> Target<'p> {
         if let Some(repository) = before.strip_suffix("/blobs") {
             return Some(Self::Blob { repository, digest: last });
         }
+        if let Some(repository) = before.strip_suffix("/referrers") {
+            return Some(Self::Referrers { repository, digest: last });
+        }
         let repository = before.strip_suffix("/manifests")?;
         Some(Self::Manifest { repository, reference: last })
     }
@@ -60,6 +66,7 @@ impl<'p> Target<'p> {
             | Self::Uploads { repository }
             | Self::Upload { repository, .. }
             | Self::Manifest { repository, .. }
+            | Self::Referrers { repository, .. }
             | Self::Tags { repository } => Some(repository),
         }
     }
@@ -147,6 +154,9 @@ async fn answer(cloud: &Cloud, request: Request<Incoming>) -> Result<Response<Bo
         (&Method::PUT, Target::Manifest { repository, reference }) => {
             let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
             put_manifest(cloud, repository, reference, media_type, body).await
+        }
+        (&Method::GET, Target::Referrers { repository, digest }) => {
+            Ok(referrers_answer(images::referrers(cloud, repository, digest).await?))
         }
         (&Method::GET, Target::Tags { repository }) => {
             let tags = images::tags(cloud, repository);
@@ -257,7 +267,12 @@ async fn put_manifest(
         digest: by_digest.then_some(reference),
     };
     let (images::Put::Changed(digest) | images::Put::Same(digest)) = images::put(cloud, new).await?;
-    Ok(created(&format!("/v2/{repository}/manifests/{digest}"), &digest))
+    let mut answer = created(&format!("/v2/{repository}/manifests/{digest}"), &digest);
+    // By this a client knows that referrers are listed here, and keeps no list of its own.
+    if let Some(subject) = images::find(cloud, repository, &digest).and_then(|image| image.subject) {
+        set_subject(&mut answer, &subject);
+    }
+    Ok(answer)
 }
 
 /// The distribution specification's form of a tag.
@@ -278,6 +293,7 @@ mod tests {
             ("/v2/a/b/blobs/uploads/", Some(Target::Uploads { repository: "a/b" })),
             ("/v2/a/blobs/uploads/x", Some(Target::Upload { repository: "a", id: "x" })),
             ("/v2/blobs/a/blobs/sha256:0", Some(Target::Blob { repository: "blobs/a", digest: "sha256:0" })),
+            ("/v2/a/referrers/sha256:0", Some(Target::Referrers { repository: "a", digest: "sha256:0" })),
             ("/v2/manifests/manifests/v1", Some(Target::Manifest { repository: "manifests", reference: "v1" })),
             ("/v2/a", None),
             ("/v2/a/other/x", None),

@@ -10,14 +10,16 @@ use hyper::header::{
     CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RANGE, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use crate::error::ApiError;
 use crate::http::{Body, full};
+use crate::services::ecr::images::OCI_INDEX;
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
@@ -114,6 +116,19 @@ pub(super) fn manifest_answer(digest: &str, media_type: &str, bytes: Vec<u8>, is
     let mut response = with_body(StatusCode::OK, full(if is_head { vec![] } else { bytes }));
     set(response.headers_mut(), CONTENT_TYPE, media_type);
     describe(response.headers_mut(), digest, length);
+    response
+}
+
+/// Adds which image a manifest is about.
+pub(super) fn set_subject(response: &mut Response<Body>, subject: &str) {
+    set(response.headers_mut(), SUBJECT, subject);
+}
+
+/// What is attached to an image, as an index.
+pub(super) fn referrers_answer(manifests: Vec<Value>) -> Response<Body> {
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+    let mut response = with_body(StatusCode::OK, full(index.to_string()));
+    set(response.headers_mut(), CONTENT_TYPE, OCI_INDEX);
     response
 }
 

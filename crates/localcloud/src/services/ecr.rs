@@ -4,6 +4,7 @@ mod image_operations;
 pub(crate) mod images;
 pub(crate) mod layers;
 mod records;
+mod scans;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::services::paging::page;
 use crate::services::{Service, parse, unsupported_operation};
 
 use records::{ExclusionFilter, Image, Layer, Mutability, Repository, Token, key, repository};
+use scans::Scan;
 
 /// How long a registry password is good for, as on AWS.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
@@ -44,8 +46,8 @@ pub(crate) async fn call(cloud: &Cloud, operation: &str, input: Value) -> Result
         "BatchDeleteImage" => image_operations::batch_delete_image(cloud, parse(input)?),
         "DescribeImages" => image_operations::describe_images(cloud, parse(input)?),
         "ListImages" => image_operations::list_images(cloud, parse(input)?),
-        "StartImageScan" => image_operations::start_image_scan(cloud, parse(input)?),
-        "DescribeImageScanFindings" => image_operations::describe_image_scan_findings(cloud, parse(input)?),
+        "StartImageScan" => scans::start(cloud, parse(input)?).await,
+        "DescribeImageScanFindings" => scans::describe(cloud, parse(input)?).await,
         "InitiateLayerUpload" => layers::initiate_layer_upload(cloud, parse(input)?).await,
         "UploadLayerPart" => layers::upload_layer_part(cloud, parse(input)?).await,
         "CompleteLayerUpload" => layers::complete_layer_upload(cloud, parse(input)?).await,
@@ -194,6 +196,7 @@ fn delete_repository(cloud: &Cloud, input: DeleteRepository) -> Result<Value, Ap
         }
         for image in &images {
             tx.delete::<Image>(&key(&name, &image.digest));
+            tx.delete::<Scan>(&key(&name, &image.digest));
         }
         let prefix = key(&name, "");
         for (layer, _) in tx.all::<Layer>() {

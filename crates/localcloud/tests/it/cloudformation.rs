@@ -27,6 +27,7 @@ impl Running {
             sources: BTreeMap::new(),
             build_env: vec![],
             runtime: localcloud::runtime::Runtime::Process,
+            advisories: None,
             shim: None,
         };
         let cloud = Cloud::open(settings, Clock::system(60.0)).expect("the state opens");

@@ -13,4 +13,5 @@ mod elbv2;
 mod logs;
 mod parameters;
 mod registry;
+mod scans;
 mod server;

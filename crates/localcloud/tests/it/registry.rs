@@ -195,9 +195,6 @@ fn what_is_wrong_is_refused() {
     assert_eq!(error.code, "RepositoryNotEmptyException");
     let error = endpoint.call(ECR, "DescribeImages", &json!({"repositoryName": "none"})).expect_err("unknown");
     assert_eq!(error.code, "RepositoryNotFoundException");
-    let scan = json!({"repositoryName": "app", "imageId": {"imageTag": "v1"}});
-    let error = endpoint.call(ECR, "StartImageScan", &scan).expect_err("no scanner");
-    assert!(error.message.contains("not supported by the embedded endpoint"), "{}", error.message);
 }
 
 #[test]
@@ -213,4 +210,47 @@ fn an_upload_and_its_login_survive_a_kill() {
     assert_eq!(client.send("GET", &location, "", b"").header("range"), Some("0-4"));
     let done = client.send("PUT", &format!("{location}?digest={}", digest_of(b"hello world")), "", b" world");
     assert_eq!(done.status, 201, "{}", String::from_utf8_lossy(&done.body));
+}
+
+#[test]
+fn what_is_attached_to_an_image_is_listed_and_makes_it_no_other_image() {
+    let endpoint = Endpoint::start(&[]);
+    create(&endpoint, "app", "IMMUTABLE");
+    let client = Client::new(&endpoint);
+    let (_, image) = client.push_image("app", "v1", b"a layer");
+    let subject = digest_of(&image);
+    let list = || -> Value {
+        let answer = client.send("GET", &format!("/v2/app/referrers/{subject}"), "", b"");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("application/vnd.oci.image.index.v1+json"))
+        );
+        serde_json::from_slice(&answer.body).expect("JSON")
+    };
+    assert_eq!(list()["manifests"], json!([]));
+
+    let config = client.push_blob("app", b"{}");
+    let document = client.push_blob("app", b"{\"bill\": 1}");
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/spdx+json",
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": 2},
+        "layers": [{"mediaType": "application/spdx+json", "digest": document, "size": 11}],
+        "subject": {"mediaType": MANIFEST, "digest": subject, "size": image.len()},
+        "annotations": {"note": "of a test"},
+    })
+    .to_string()
+    .into_bytes();
+    let digest = digest_of(&manifest);
+    let headers = format!("Content-Type: {MANIFEST}\r\n");
+    let put = client.send("PUT", &format!("/v2/app/manifests/{digest}"), &headers, &manifest);
+    assert_eq!((put.status, put.header("oci-subject")), (201, Some(subject.as_str())));
+    let expected = json!({
+        "mediaType": MANIFEST, "digest": digest, "size": manifest.len(), "artifactType": "application/spdx+json",
+        "annotations": {"note": "of a test"},
+    });
+    assert_eq!(list()["manifests"], json!([expected]));
+    let described = endpoint.call(ECR, "DescribeImages", &json!({"repositoryName": "app"})).expect("described");
+    let attached =
+        described["imageDetails"].as_array().expect("a list").iter().find(|one| one["imageDigest"] == digest);
+    assert_eq!(attached.expect("listed")["subjectManifestDigest"], subject);
 }

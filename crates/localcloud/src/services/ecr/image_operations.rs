@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::images::{NewImage, Put, find, in_repository, manifest, put};
 use super::records::{Image, key, repository};
+use super::scans::Scan;
 use crate::cloud::{ACCOUNT, Cloud};
 use crate::error::ApiError;
 use crate::services::paging::page;
@@ -64,6 +65,13 @@ impl ImageId {
                 ),
             )
         })
+    }
+
+    /// The image's id in answers about it: always with its digest.
+    pub(super) fn value_of(&self, image: &Image) -> Value {
+        let mut value = self.value();
+        value["imageDigest"] = json!(image.digest);
+        value
     }
 
     fn failure(&self, (code, reason): (&str, &str)) -> Value {
@@ -171,6 +179,7 @@ pub(super) fn batch_delete_image(cloud: &Cloud, input: ImageIds) -> Result<Value
             continue;
         }
         cloud.store().delete::<Image>(&image_key);
+        cloud.store().delete::<Scan>(&image_key);
         if image.tags.is_empty() {
             deleted.push(json!({"imageDigest": image.digest}));
         }
@@ -268,30 +277,4 @@ pub(super) fn describe_images(cloud: &Cloud, input: List) -> Result<Value, ApiEr
     };
     let details = input.selected(cloud)?.into_iter().map(detail).collect();
     input.page(details, "imageDetails")
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Scan {
-    repository_name: String,
-    image_id: ImageId,
-}
-
-/// There is no scanner here, and an answer must not look as if there were one.
-pub(super) fn start_image_scan(cloud: &Cloud, input: Scan) -> Result<Value, ApiError> {
-    repository(cloud, &input.repository_name)?;
-    input.image_id.required(cloud, &input.repository_name)?;
-    Err(ApiError::unsupported("scanning images (ecr StartImageScan)"))
-}
-
-pub(super) fn describe_image_scan_findings(cloud: &Cloud, input: Scan) -> Result<Value, ApiError> {
-    repository(cloud, &input.repository_name)?;
-    let image = input.image_id.required(cloud, &input.repository_name)?;
-    Err(ApiError::new(
-        "ScanNotFoundException",
-        format!(
-            "Image scan does not exist for the image with digest '{}' in the repository with name '{}': the embedded endpoint has no scanner",
-            image.digest, input.repository_name
-        ),
-    ))
 }

@@ -1,6 +1,6 @@
 //! Images: manifests and their tags, as both the ECR API and the registry HTTP API put and find them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::fs;
 
 use super::layers::{digest_of, io_error};
@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use crate::ids;
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
@@ -100,6 +100,27 @@ pub(crate) fn find(cloud: &Cloud, repository_name: &str, reference: &str) -> Opt
 pub(crate) async fn manifest(cloud: &Cloud, image: &Image) -> Result<Vec<u8>, ApiError> {
     let path = cloud.blobs().path(&image.digest).ok_or_else(|| ApiError::internal("a stored digest is malformed"))?;
     fs::read(&path).await.map_err(|error| io_error(&path, &error))
+}
+
+/// What is attached to an image, as descriptors. None of an image that is not there.
+pub(crate) async fn referrers(cloud: &Cloud, repository_name: &str, subject: &str) -> Result<Vec<Value>, ApiError> {
+    let mut descriptors = vec![];
+    for image in in_repository(cloud, repository_name) {
+        if image.subject.as_deref() != Some(subject) {
+            continue;
+        }
+        let bytes = manifest(cloud, &image).await?;
+        let mut descriptor = json!({"mediaType": image.media_type, "digest": image.digest, "size": bytes.len()});
+        if let Some(artifact_type) = &image.artifact_type {
+            descriptor["artifactType"] = json!(artifact_type);
+        }
+        let manifest: Value = serde_json::from_slice(&bytes).map_err(ApiError::internal)?;
+        if manifest["annotations"].is_object() {
+            descriptor["annotations"] = manifest["annotations"].clone();
+        }
+        descriptors.push(descriptor);
+    }
+    Ok(descriptors)
 }
 
 /// All tags of a repository, sorted.

@@ -38,6 +38,7 @@ pub(crate) fn open_cloud(data: &std::path::Path) -> Cloud {
         sources: Default::default(),
         build_env: vec![],
         runtime: localcloud::runtime::Runtime::Process,
+        advisories: None,
         shim: None,
     };
     Cloud::open(settings, Clock::system(100.0)).expect("opened")

@@ -122,6 +122,7 @@ impl World {
             sources: Default::default(),
             build_env: vec![],
             runtime: crate::runtime::Runtime::Process,
+            advisories: None,
             shim: None,
         };
         let cloud = Cloud::open(settings, Clock::manual(Timestamp(1_764_000_000_000))).unwrap();
