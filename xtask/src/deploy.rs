@@ -144,6 +144,22 @@ impl Client<'_> {
     }
 }
 
+/// Has a command reach AWS, or the embedded endpoint, for an environment. Where the address is given already, as in a build of
+/// the pipeline, it stands.
+pub(crate) fn point_at(workspace: &Workspace, command: &mut Command, environment: &str) -> Result<()> {
+    if std::env::var_os("AWS_ENDPOINT_URL").is_some_and(|url| !url.is_empty())
+        || std::env::var_os("CODEBUILD_BUILD_ARN").is_some()
+    {
+        return Ok(());
+    }
+    let binary = workspace.build("deploy", "deploy")?;
+    let client = Client { workspace, binary: &binary, environment, arguments: &[] };
+    if let Some(endpoint) = client.reach()? {
+        play_aws(command, &endpoint, &synth::value(workspace, "region")?);
+    }
+    Ok(())
+}
+
 /// The embedded endpoint takes any credentials; the user's own must not even be looked at for it.
 fn play_aws(command: &mut Command, endpoint: &Endpoint, region: &str) {
     command

@@ -6,6 +6,7 @@ mod check;
 mod deploy;
 mod endpoint;
 mod eval;
+mod image;
 mod local;
 mod problem;
 mod smoke;
@@ -36,6 +37,9 @@ enum Command {
     /// Build the chatbot's image, and push it if asked to.
     #[command(disable_help_flag = true)]
     BuildImage(Passed),
+    /// Sign an image, verify it, print what it is made of, scan it; with --environment NAME as that environment demands.
+    #[command(disable_help_flag = true)]
+    Image(Passed),
     /// Take the current commit through the pipeline, up to the approval.
     #[command(disable_help_flag = true)]
     Deploy(Passed),
@@ -112,6 +116,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Gitops(passed) => workspace.execute("gitops", "gitops", &passed.arguments),
         Command::Print(passed) => synth::subcommand(&workspace, "print", &passed.arguments),
         Command::BuildImage(passed) => build_image::run(&workspace, &passed.arguments),
+        Command::Image(passed) => image::run(&workspace, &passed.arguments),
         Command::Deploy(passed) => deploy::run(&workspace, Verb::Deploy, &passed.arguments),
         Command::Promote(passed) => deploy::run(&workspace, Verb::Promote, &passed.arguments),
         Command::Reject(passed) => deploy::run(&workspace, Verb::Reject, &passed.arguments),

@@ -19,3 +19,11 @@ pub(crate) fn value(workspace: &Workspace, what: &str) -> Result<String> {
     let text = workspace::output(workspace.command(&synth).args(["print", what]), false)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
+
+/// One value of an environment's file.
+pub(crate) fn value_of(workspace: &Workspace, what: &str, environment: &str) -> Result<String> {
+    let synth = workspace.build("cloudformation", "synth")?;
+    let mut command = workspace.command(&synth);
+    let text = workspace::output(command.args(["print", what, "--environment", environment]), false)?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
+}

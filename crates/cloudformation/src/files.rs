@@ -70,6 +70,13 @@ fn buildspec(project: &Project, environments: &[Environment]) -> Buildspec {
         "cargo xtask build-image{chosen} --push --repository \"$IMAGE_REPOSITORY\" --image-detail imageDetail.json"
     );
     let mut commands = vec![image];
+    // One image goes to all environments, so it must pass the gates of each before it goes to the first.
+    for environment in environments {
+        let gates = [("verify", environment.image.signature.is_some()), ("scan", environment.image.scan.is_some())];
+        commands.extend(gates.into_iter().filter(|(_, demanded)| *demanded).map(|(gate, _)| {
+            format!("cargo xtask image {gate} --image-detail imageDetail.json --environment {}", environment.name)
+        }));
+    }
     let mut artifacts = vec!["imageDetail.json", "environments/**/taskdef.json", "environments/**/appspec.yaml"];
     if environments.iter().any(|environment| environment.deployment.engine == Engine::Ecs) {
         // The ECS action reads another file than the CodeDeploy action.

@@ -20,9 +20,9 @@ pub use project::{
 };
 pub use settings::{
     AlarmSettings, Architecture, AutoscalingSettings, AutoscalingTargets, Canary, Capacity, ChatBackend, ChatSettings,
-    ConversationStore, CostSettings, DataSettings, DeploymentSettings, EdgeSettings, Encryption, Endpoint, Engine,
-    Environment, HealthCheckSettings, HookSettings, Linear, Location, ManagedSecret, Nat, NetworkSettings,
-    NotificationSettings, ProtectionSettings, Rotation, Schedule, SecuritySettings, SlackSettings, Strategy,
-    TaskSettings, TimeTargets,
+    ConversationStore, CostSettings, DataSettings, Day, DeploymentSettings, EdgeSettings, Encryption, Endpoint, Engine,
+    Environment, HealthCheckSettings, HookSettings, ImageSettings, Linear, Location, ManagedSecret, Nat,
+    NetworkSettings, NotificationSettings, ProtectionSettings, Rotation, ScanException, ScanSettings, Schedule,
+    SecuritySettings, Severity, SignatureSettings, SlackSettings, Strategy, TaskSettings, TimeTargets, Unscanned,
 };
 pub use units::{Memory, Span};

@@ -3,6 +3,7 @@
 mod data;
 mod defaults;
 mod deployment;
+mod image;
 mod notification;
 mod operation;
 mod platform;
@@ -22,6 +23,7 @@ use crate::validate;
 pub use data::{DataSettings, ManagedSecret, Rotation};
 pub(crate) use defaults::LOG_RETENTIONS;
 pub use deployment::{Canary, DeploymentSettings, Engine, HookSettings, Linear, Strategy, TimeTargets};
+pub use image::{Day, ImageSettings, ScanException, ScanSettings, Severity, SignatureSettings, Unscanned};
 pub use notification::{NotificationSettings, SlackSettings};
 pub use operation::{
     AlarmSettings, AutoscalingSettings, AutoscalingTargets, ChatBackend, ChatSettings, ConversationStore, CostSettings,
@@ -43,6 +45,8 @@ pub struct Environment {
     pub network: NetworkSettings,
     /// What the internet sees.
     pub edge: EdgeSettings,
+    /// What an image must show before it runs here.
+    pub image: ImageSettings,
     /// Size and kind of a task.
     pub task: TaskSettings,
     /// When a task counts as healthy and when as gone.
@@ -77,6 +81,8 @@ struct File {
     location: Location,
     network: NetworkSettings,
     edge: EdgeSettings,
+    #[serde(default)]
+    image: ImageSettings,
     task: TaskSettings,
     #[serde(default)]
     health_check: HealthCheckSettings,
@@ -133,6 +139,7 @@ impl Environment {
             location: parsed.location,
             network: parsed.network,
             edge: parsed.edge,
+            image: parsed.image,
             task: parsed.task,
             health_check: parsed.health_check,
             deployment: parsed.deployment,

@@ -1,5 +1,6 @@
 //! What types cannot say: relations between fields and the limits of AWS. All problems are collected.
 
+mod image;
 mod operation;
 mod place;
 mod runtime;
@@ -145,6 +146,7 @@ pub(crate) fn environment(environment: &Environment, source: &Source<'_>) -> Res
     place::location(environment, &mut check);
     place::network(environment, &mut check);
     place::edge(environment, &mut check);
+    image::image(environment, &mut check);
     runtime::task(environment, &mut check);
     runtime::health_check(environment, &mut check);
     runtime::deployment(environment, &mut check);

@@ -38,7 +38,7 @@ pub(super) fn add(template: &mut Template, delivery: Delivery<'_>) -> Builds {
         buildspec: BUILDSPEC_FILE.to_owned(),
         variables: vec![EnvironmentVariable::new("IMAGE_REPOSITORY", project.image_repository.as_str())],
         privileged: project.build.builder == Builder::Docker,
-        statements: vec![registry_login(), push_statement(project)],
+        statements: vec![registry_login(), push_statement(project), scan_statement(project)],
     };
     let test = Build {
         id: "Test",
@@ -156,4 +156,10 @@ fn push_statement(project: &Project) -> Statement {
         "ecr:UploadLayerPart",
     ];
     Statement::allow("PushImage", actions, [arn("ecr", format!("repository/{}", project.image_repository))])
+}
+
+/// The build judges what it has pushed, where an environment demands a scan.
+fn scan_statement(project: &Project) -> Statement {
+    let actions = ["ecr:DescribeImageScanFindings", "ecr:StartImageScan"];
+    Statement::allow("ScanImage", actions, [arn("ecr", format!("repository/{}", project.image_repository))])
 }

@@ -115,3 +115,26 @@ fn print_gives_one_value_on_one_line() {
     let output = synth(checkout.path(), &["print", "repository"]);
     assert_eq!(text(&output.stdout), "smartassist/chatbot\n");
 }
+
+#[test]
+fn what_an_image_must_show_becomes_gates_of_the_build_and_is_printed_for_them() {
+    let checkout = checkout();
+    let buildspec = || std::fs::read_to_string(checkout.path().join("buildspec.yml")).unwrap();
+    assert!(!buildspec().contains("xtask image"), "nothing is demanded in the committed environments");
+    let output = synth(checkout.path(), &["print", "scan", "--environment", "prod"]);
+    assert!(!output.status.success() && text(&output.stderr).contains("no `image.scan`"));
+
+    let image = "image:\n  signature:\n    keys: [release.pub]\n  scan:\n    threshold: high\n    exceptions:\n      \
+                 - {advisory: RUSTSEC-2024-0001, reason: never called here, expires: 2026-12-31}\ntask:\n";
+    edit(checkout.path(), "production/environment.yaml", "task:\n", image);
+    assert!(synth(checkout.path(), &[]).status.success());
+    for gate in ["verify", "scan"] {
+        let line = format!("cargo xtask image {gate} --image-detail imageDetail.json --environment production");
+        assert!(buildspec().contains(&line), "{}", buildspec());
+    }
+    let printed = |what: &str| text(&synth(checkout.path(), &["print", what, "--environment", "prod"]).stdout);
+    assert_eq!(printed("signature-keys"), "environments/production/release.pub\n");
+    let expected = r#"{"threshold":"high","unscanned":"refuse","exceptions":[{"advisory":"RUSTSEC-2024-0001","reason":"never called here","expires":"2026-12-31"}]}"#;
+    assert_eq!(printed("scan").trim(), expected, "the form that `image scan --policy` reads");
+    assert!(!synth(checkout.path(), &["print", "scan"]).status.success());
+}

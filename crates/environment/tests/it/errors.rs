@@ -117,6 +117,35 @@ fn limits_of_aws_are_checked_one_by_one() {
 }
 
 #[test]
+fn what_an_image_must_show_is_checked() {
+    let with = |image: &str| PRODUCTION.replacen("\ntask:", &format!("\nimage:\n{image}\ntask:"), 1);
+    let good = with(
+        "  signature:\n    keys: [release.pub]\n  scan:\n    threshold: high\n    unscanned: allow\n    exceptions:\n      \
+         - advisory: RUSTSEC-2024-0001\n        reason: the parser is never called\n        expires: 2026-12-31\n",
+    );
+    let environment = Environment::parse("environment.yaml", &good, EnvironmentName::Production).expect("valid");
+    let scan = environment.image.scan.expect("a gate");
+    assert_eq!(scan.exceptions[0].expires.to_string(), "2026-12-31");
+    assert_eq!(scan.unscanned, environment::Unscanned::Allow);
+    let cases = [
+        ("keys: [release.pub]", "keys: []", "image.signature.keys"),
+        ("keys: [release.pub]", "keys: [../release.pub]", "image.signature.keys"),
+        ("keys: [release.pub]", "keys: [/etc/release.pub]", "image.signature.keys"),
+        ("reason: the parser is never called", "reason: later", "image.scan.exceptions"),
+        ("advisory: RUSTSEC-2024-0001", "advisory: \"\"", "image.scan.exceptions"),
+        ("threshold: high", "threshold: hihg", "image.scan.threshold"),
+        ("threshold: high", "treshold: high", "image.scan.treshold"),
+    ];
+    for (from, to, field) in cases {
+        let problem = &problems(&good.replacen(from, to, 1))[0];
+        assert_eq!(problem.field, field, "{problem}");
+        assert!(problem.line > 1 && !problem.hint.is_empty(), "{problem}");
+    }
+    let problem = &problems(&good.replacen("2026-12-31", "2026-02-30", 1))[0];
+    assert!(problem.message.contains("no day of the calendar"), "{problem}");
+}
+
+#[test]
 fn the_line_is_that_of_the_field_and_not_of_its_namesake() {
     // `timeout` stands in the health check; `stop_timeout` before it must not be mistaken for it.
     let (problem, line) = change("  timeout: 2s", "  timeout: 1s");

@@ -41,6 +41,9 @@ enum Command {
     Print {
         /// Which one.
         what: Value,
+        /// Of which environment, where each has its own.
+        #[arg(long, value_name = "NAME")]
+        environment: Option<EnvironmentName>,
     },
     /// Write the templates of a set of variants in which every two choices meet, a directory each; for validators.
     Variants {
@@ -68,6 +71,10 @@ enum Value {
     Architecture,
     /// The template of the role under which CloudFormation manages the stacks, for an administrator.
     CloudformationRole,
+    /// What a scan may have found in an environment's image, as JSON.
+    Scan,
+    /// Files of the keys that may have signed an environment's image, one a line.
+    SignatureKeys,
 }
 
 fn main() -> ExitCode {
@@ -89,7 +96,11 @@ fn run(cli: &Cli) -> Result<bool> {
         return validate::run(arguments, cli.json);
     }
     let project = Project::load(&cli.environments)?;
-    if let Some(Command::Print { what }) = cli.command {
+    if let Some(Command::Print { what, environment }) = cli.command {
+        let own = || {
+            let name = environment.context("that value is an environment's own: add --environment NAME")?;
+            anyhow::Ok(Environment::load(&cli.environments, name)?)
+        };
         let value = match what {
             Value::Repository => project.image_repository,
             Value::Region => project.region,
@@ -98,6 +109,12 @@ fn run(cli: &Cli) -> Result<bool> {
             Value::Source => project.source.repository,
             Value::Architecture => architecture(&load(&cli.environments)?)?.to_owned(),
             Value::CloudformationRole => format!("{:#}", cloudformation_role(&project, &load(&cli.environments)?)?),
+            Value::Scan => {
+                let environment = own()?;
+                let scan = environment.image.scan.as_ref();
+                serde_json::to_string(scan.with_context(|| format!("{} has no `image.scan`", environment.name))?)?
+            }
+            Value::SignatureKeys => keys(&cli.environments, &own()?)?.join("\n"),
         };
         writeln!(std::io::stdout(), "{value}")?;
         return Ok(true);
@@ -125,6 +142,14 @@ fn run(cli: &Cli) -> Result<bool> {
     }
     let budgets: Vec<_> = environments.iter().map(|environment| (environment.name, Budget::of(environment))).collect();
     report(cli, &stale, &findings, &budgets)
+}
+
+/// Where the public keys of an environment are.
+fn keys(directory: &Path, environment: &Environment) -> Result<Vec<String>> {
+    let settings = environment.image.signature.as_ref();
+    let settings = settings.with_context(|| format!("{} has no `image.signature`", environment.name))?;
+    let path = |key: &PathBuf| directory.join(environment.name.as_str()).join(key).display().to_string();
+    Ok(settings.keys.iter().map(path).collect())
 }
 
 /// The one image goes from staging to production, so its processor is the same everywhere.
