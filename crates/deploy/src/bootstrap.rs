@@ -8,6 +8,7 @@ use crate::call::failed;
 use crate::change_set::{self, Given};
 use crate::context::Context;
 use crate::error::{Error, Message};
+use crate::signature;
 
 /// The document of `bootstrap`.
 #[derive(Debug, Serialize)]
@@ -68,10 +69,23 @@ pub(crate) async fn create_missing(context: &Context, image: Option<&str>, commi
         (None, true) => Some(image_of_commit(context, commit).await?.ok_or_else(|| no_image(commit))?),
         (_, false) => None,
     };
+    if let Some(image) = &image {
+        signed(context, image).await?;
+    }
     for stack in &missing {
         create_if_missing(context, stack, image.as_deref()).await?;
     }
     Ok(missing.iter().any(|stack| stack.kind == StackKind::Delivery))
+}
+
+/// The first image goes to every environment, so it must be signed as each of them demands.
+async fn signed(context: &Context, image: &str) -> Result<(), Error> {
+    let digest = image.rsplit_once('@').map(|(_, digest)| digest);
+    let mut findings = Vec::new();
+    for environment in context.environments()? {
+        findings.extend(signature::check(context, &environment, digest).await?);
+    }
+    if findings.is_empty() { Ok(()) } else { Err(Error::Preflight(findings)) }
 }
 
 fn no_image(commit: &str) -> Error {

@@ -40,6 +40,11 @@ impl Context {
             .collect()
     }
 
+    /// The directory of the environments.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The root of the checkout.
     pub(crate) fn root(&self) -> &Path {
         match self.directory.parent() {

@@ -4,15 +4,15 @@ use crate::call::failed;
 use crate::clients;
 use crate::context::Context;
 use crate::error::{Error, Message};
-use crate::{change_set, codedeploy, git, live};
+use crate::{change_set, codedeploy, git, live, signature};
 
 /// What a command is about to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Intent<'a> {
     /// Send a commit through the pipeline.
     Release { commit: &'a str },
-    /// Let production take the approved version.
-    Promote,
+    /// Let production take the approved version; its digest, if it is known.
+    Promote { digest: Option<&'a str> },
 }
 
 /// Runs all checks; fails with everything that was found.
@@ -29,7 +29,7 @@ pub(crate) async fn run(context: &Context, intent: Intent<'_>) -> Result<(), Err
     }
     match intent {
         Intent::Release { commit } => findings.extend(checkout(context, commit)?),
-        Intent::Promote => {}
+        Intent::Promote { digest } => findings.extend(signature::check(context, &context.environment, digest).await?),
     }
     findings.extend(stacks(context).await?);
     findings.extend(deployment(context).await?);

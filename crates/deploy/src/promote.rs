@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &Context, request: Request) -> Result<Outcome, 
     preflight::identity(context).await?;
     let approval = waiting(context).await?;
     let candidate = candidate(context, &approval).await?;
-    preflight::run(context, Intent::Promote).await?;
+    preflight::run(context, Intent::Promote { digest: candidate.digest.as_deref() }).await?;
     let text = describe(context, &candidate).await?;
     let _ = writeln!(std::io::stderr(), "{text}");
     if !request.yes {

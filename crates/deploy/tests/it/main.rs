@@ -3,6 +3,7 @@
 mod adversity;
 mod end_to_end;
 mod load;
+mod signatures;
 mod system;
 
 use std::path::Path;

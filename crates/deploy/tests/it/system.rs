@@ -133,7 +133,8 @@ impl System {
         if output.stdout.is_empty() { Value::Null } else { serde_json::from_slice(&output.stdout).expect("JSON") }
     }
 
-    fn program(&self, name: &str) -> Command {
+    /// A program of this workspace, at the checkout and with this endpoint.
+    pub(crate) fn program(&self, name: &str) -> Command {
         let ours = self.programs.join(name);
         let mut command = if ours.exists() { Command::new(ours) } else { Command::new(name) };
         command
