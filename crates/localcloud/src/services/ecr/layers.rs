@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep};
 
 use super::records::{Layer, Upload, key, repository};
 use crate::cloud::{ACCOUNT, Cloud};
 use crate::error::ApiError;
 use crate::ids;
 
+/// How long to wait for another request's hold on an upload.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(30);
 /// Uploads that nobody finished are forgotten after a day.
 const UPLOAD_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
@@ -34,7 +37,8 @@ pub(crate) async fn start(cloud: &Cloud, repository_name: &str) -> Result<String
     Ok(id)
 }
 
-/// Opens an upload for the next bytes, and says how many it has.
+/// Opens an upload for the next bytes, and says how many it has. The file is this caller's alone until it is closed: the last
+/// write of a request whose connection broke may still be under way, and the length counts only behind it.
 pub(crate) async fn resume(cloud: &Cloud, repository_name: &str, id: &str) -> Result<(File, u64), ApiError> {
     let known = cloud.store().get::<Upload>(id).is_some_and(|upload| upload.repository == repository_name);
     if !known {
@@ -42,8 +46,19 @@ pub(crate) async fn resume(cloud: &Cloud, repository_name: &str, id: &str) -> Re
     }
     let path = upload_path(cloud, id);
     let file = OpenOptions::new().append(true).open(&path).await.map_err(|error| io_error(&path, &error))?;
-    let length = file.metadata().await.map_err(|error| io_error(&path, &error))?.len();
-    Ok((file, length))
+    let file = file.into_std().await;
+    let begin = Instant::now();
+    while let Err(error) = file.try_lock() {
+        if begin.elapsed() > UPLOAD_PATIENCE {
+            return Err(ApiError::new(
+                "ServerException",
+                format!("the upload {id} is in use by another request: {error}"),
+            ));
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    let length = file.metadata().map_err(|error| io_error(&path, &error))?.len();
+    Ok((File::from_std(file), length))
 }
 
 /// Makes a complete upload a blob of the repository, if it has the digest it should have.
