@@ -26,8 +26,8 @@ use crate::value::{ACCOUNT, Intrinsic, REGION};
 /// Days that logs of requests and connections are kept.
 const ACCESS_LOG_DAYS: i64 = 365;
 
-/// Attribute after whose time, in seconds since 1970, an item goes.
-const EXPIRY: &str = "expires_at";
+/// Attribute after whose time, in seconds since 1970, an item goes: the chatbot writes it (`conversation/dynamodb/item.rs`).
+const EXPIRY: &str = "expires";
 
 /// What other stacks need of this one, by import.
 #[derive(Debug, Clone, Copy)]
