@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::client::eventually;
 use crate::server::Endpoint;
 
 const ECR: &str = "AmazonEC2ContainerRegistry_V20150921";
@@ -161,6 +162,29 @@ fn an_upload_goes_on_where_it_broke_off() {
     create(&endpoint, "other", "MUTABLE");
     let mount = format!("/v2/other/blobs/uploads/?mount={}&from=app", digest_of(b"hello world"));
     assert_eq!(client.send("POST", &mount, "", b"").status, 201);
+}
+
+#[test]
+fn the_length_of_an_upload_is_not_told_while_a_request_still_writes_to_it() {
+    let endpoint = Endpoint::start(&[]);
+    create(&endpoint, "app", "MUTABLE");
+    let client = Client::new(&endpoint);
+    let begun = client.send("POST", "/v2/app/blobs/uploads/", "", b"");
+    let location = begun.header("location").expect("where to").to_owned();
+    let mut writer = TcpStream::connect(&endpoint.address).expect("it accepts");
+    let head =
+        format!("PATCH {location} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {}", endpoint.address, client.token);
+    write!(writer, "{head}\r\nContent-Length: 10\r\n\r\n12345").expect("half of it is sent");
+    let file = endpoint.data().join("uploads").join(location.rsplit('/').next().expect("an id"));
+    eventually("the first half arrives", || (std::fs::metadata(&file).ok()?.len() == 5).then_some(()));
+
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.send("GET", &location, "", b""));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(!asked.is_finished(), "five bytes are not the last word");
+        drop(writer);
+        assert_eq!(asked.join().expect("an answer").header("range"), Some("0-4"));
+    });
 }
 
 #[test]
