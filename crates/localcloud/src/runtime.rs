@@ -170,8 +170,7 @@ impl TaskFolder {
         if let Some(exit) = read::<Exit>(&self.0.join("exit.json")) {
             return Observation::Exited(exit);
         }
-        let shim = read::<Option<ProcessId>>(&self.0.join("shim.json")).flatten();
-        let Some(shim) = shim else {
+        let Some(shim) = self.shim() else {
             // Killed between writing the specification and starting the shim.
             return Observation::Lost;
         };
@@ -180,6 +179,10 @@ impl TaskFolder {
             return read::<Exit>(&self.0.join("exit.json")).map_or(Observation::Lost, Observation::Exited);
         }
         self.process().map_or(Observation::Starting, Observation::Running)
+    }
+
+    fn shim(&self) -> Option<ProcessId> {
+        read::<Option<ProcessId>>(&self.0.join("shim.json")).flatten()
     }
 
     /// The task's process, once it has been started; it may have ended since.
@@ -213,7 +216,7 @@ impl TaskFolder {
 
     /// Asks the shim to stop the task: SIGTERM, then SIGKILL after the stop timeout.
     pub fn stop(&self) {
-        if let Some(shim) = read::<Option<ProcessId>>(&self.0.join("shim.json")).flatten()
+        if let Some(shim) = self.shim()
             && shim.is_alive()
             && let Some(pid) = rustix::process::Pid::from_raw(shim.pid.cast_signed())
         {
@@ -231,7 +234,11 @@ pub async fn stop_all(tasks: &Path, patience: Duration) -> io::Result<(usize, us
         Err(error) => return Err(error),
     };
     let folders = entries.map(|entry| Ok(TaskFolder::new(entry?.path()))).collect::<io::Result<Vec<_>>>()?;
-    let is_live = |folder: &TaskFolder| matches!(folder.observe(), Observation::Starting | Observation::Running(_));
+    // A shim that has recorded the end may still be removing the container.
+    let is_live = |folder: &TaskFolder| {
+        folder.shim().is_some_and(|shim| shim.is_alive())
+            || matches!(folder.observe(), Observation::Starting | Observation::Running(_))
+    };
     for folder in folders.iter().filter(|folder| folder.observe() == Observation::Lost) {
         folder.end_orphan().await;
     }

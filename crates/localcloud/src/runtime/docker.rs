@@ -1,6 +1,6 @@
 //! A task as a container of a Docker engine, published on 127.0.0.1.
 //!
-//! The container is the shim's: it creates it, follows its output and its health, stops it, records its end and removes it.
+//! The container is the shim's: it creates it, follows its output and its health, stops it, records its end, then removes it.
 //! <https://docs.docker.com/reference/api/engine/>
 
 use std::collections::HashMap;
@@ -135,33 +135,17 @@ pub enum RemoveError {
     Docker(#[from] Error),
 }
 
-/// Removes a task's container, running or not, after its shim was killed. An engine that does not answer runs none.
+/// Removes a task's container, running or not. An engine that does not answer runs none.
 pub(super) async fn remove(container: &Container, name: &str) {
     if let Ok(docker) = Docker::connect_with_host(&container.engine) {
-        discard(&docker, name).await;
+        let _ = docker.remove_container(name, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await;
     }
-}
-
-async fn discard(docker: &Docker, name: &str) {
-    let _ = docker.remove_container(name, Some(RemoveContainerOptionsBuilder::new().force(true).build())).await;
 }
 
 /// Runs the container to its end.
 pub(super) async fn supervise(folder: &TaskFolder, spec: &Spec, container: &Container) -> std::io::Result<Exit> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let docker = Docker::connect_with_host(&container.engine).map_err(refused)?;
-    let exit = start_and_wait(&docker, folder, spec, container, &mut terminate).await;
-    discard(&docker, &spec.name).await;
-    exit
-}
-
-async fn start_and_wait(
-    docker: &Docker,
-    folder: &TaskFolder,
-    spec: &Spec,
-    container: &Container,
-    terminate: &mut tokio::signal::unix::Signal,
-) -> std::io::Result<Exit> {
+    let docker = &Docker::connect_with_host(&container.engine).map_err(refused)?;
     let name = spec.name.as_str();
     let options = CreateContainerOptionsBuilder::new().name(name).build();
     docker.create_container(Some(options), body(spec, container)).await.map_err(refused)?;

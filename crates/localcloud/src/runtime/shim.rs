@@ -8,18 +8,18 @@ use super::{Exit, Program, Spec, TaskFolder, docker, process, read, write_whole}
 /// Runs the task of a folder to its end.
 pub async fn run(folder: &Path) -> std::io::Result<()> {
     let folder = TaskFolder::new(folder.to_owned());
-    let exit = match supervise(&folder).await {
-        Ok(exit) => exit,
-        Err(error) => Exit { code: 128, out_of_memory: false, start_error: Some(error.to_string()) },
-    };
-    write_whole(&folder.path().join("exit.json"), &exit)
-}
-
-async fn supervise(folder: &TaskFolder) -> std::io::Result<Exit> {
     let spec: Spec =
         read(&folder.path().join("spec.json")).ok_or_else(|| std::io::Error::other("spec.json cannot be read"))?;
-    match &spec.program {
-        Program::Process(command) => process::supervise(folder, &spec, command).await,
-        Program::Docker(container) => docker::supervise(folder, &spec, container).await,
+    let ended = match &spec.program {
+        Program::Process(command) => process::supervise(&folder, &spec, command).await,
+        Program::Docker(container) => docker::supervise(&folder, &spec, container).await,
+    };
+    let exit =
+        ended.unwrap_or_else(|error| Exit { code: 128, out_of_memory: false, start_error: Some(error.to_string()) });
+    write_whole(&folder.path().join("exit.json"), &exit)?;
+    // Only now: the end is known at once, and an engine takes its time to remove a container.
+    if let Program::Docker(container) = &spec.program {
+        docker::remove(container, &spec.name).await;
     }
+    Ok(())
 }

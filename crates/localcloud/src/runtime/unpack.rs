@@ -144,6 +144,9 @@ fn apply(layer: &Path, root: &Path, left: &mut Limits) -> Result<(), UnpackError
             return Err(UnpackError::Refused(format!("the image holds a path outside its root, {}", path.display())));
         }
     }
+    // The archive ends before the stream does: a damaged end shows only there.
+    allowance.set(MAX_HEADERS);
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ fn tasks_are_containers_with_limits_health_logs_and_a_volume_that_outlives_them(
     assert_eq!(stopped["containers"][0]["exitCode"], 42);
     let second = fleet.steady(1).remove(0);
     assert_ne!(name(&first), name(&second));
-    assert!(!containers(&engine).contains(&name(&first)), "an ended task leaves no container");
+    eventually("an ended task leaves no container", || (!containers(&engine).contains(&name(&first))).then_some(()));
     assert!(get(&listener, "/file?path=/data/kept").expect("an answer").ends_with("kept"));
 
     get(&listener, "/leak");
