@@ -2,13 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{Launch, Prepared, Variables};
 use crate::error::ApiError;
 use crate::runtime::Program;
-use crate::runtime::docker::{self, Volume};
+use crate::runtime::docker::{self, Ulimit, Volume};
 use crate::services::Service;
 
 pub(super) async fn prepare(launch: &Launch<'_>, engine: &str, port: u16) -> Result<Prepared, ApiError> {
@@ -28,7 +29,7 @@ pub(super) async fn prepare(launch: &Launch<'_>, engine: &str, port: u16) -> Res
         user: container.user.clone(),
         read_only_root: container.readonly_root_filesystem,
         drop_capabilities: container.linux_parameters.capabilities.drop.clone(),
-        ulimits: container.ulimits.clone(),
+        ulimits: container.ulimits.iter().map(possible).collect(),
         port,
         published: *published,
         volumes: volumes(launch, engine)?,
@@ -36,6 +37,17 @@ pub(super) async fn prepare(launch: &Launch<'_>, engine: &str, port: u16) -> Res
     let health_check =
         container.health_check.as_ref().map(|check| super::health_check(cloud, check, check.command.clone()));
     Ok(Prepared { program, environment, health_check })
+}
+
+/// A limit that this machine can give: on Fargate 65,536 open files are always to be had, an engine refuses to start a container
+/// that asks for more than it has itself.
+fn possible(limit: &Ulimit) -> Ulimit {
+    let most = match limit.name.as_str() {
+        "nofile" => getrlimit(Resource::Nofile).maximum,
+        _ => None,
+    };
+    let most = most.and_then(|most| i64::try_from(most).ok()).unwrap_or(i64::MAX);
+    Ulimit { soft_limit: limit.soft_limit.min(most), hard_limit: limit.hard_limit.min(most), ..limit.clone() }
 }
 
 /// Lets the engine pull the image by digest, with the registry's own credentials. Gives the image's name in the engine.
