@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::limits::Limits;
+use super::process::in_task;
 use super::{Spec, TaskFolder, write_whole};
 
 /// A container's health check. The waits between checks are model time and already divided by the time scale;
@@ -59,17 +60,9 @@ pub(super) async fn watch(folder: &TaskFolder, spec: &Spec, limits: &Limits) -> 
 /// The command may be missing or hang: both are failures of the check.
 async fn succeeds(folder: &TaskFolder, spec: &Spec, check: &HealthCheck, limits: &Limits) -> bool {
     let Some((program, arguments)) = check.command.split_first() else { return false };
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(spec.environment.iter().map(|(key, value)| (key, value)))
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let Ok(mut child) = command.spawn() else { return false };
+    let mut command = in_task(folder, spec, program, arguments);
+    let started = command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn();
+    let Ok(mut child) = started else { return false };
     limits.admit(child.id().unwrap_or_default());
     matches!(tokio::time::timeout(check.timeout, child.wait()).await, Ok(Ok(status)) if status.success())
 }

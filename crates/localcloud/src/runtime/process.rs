@@ -6,29 +6,35 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::limits::Limits;
 use super::{Exit, ProcessId, Spec, TaskFolder, at, health, write_whole};
+
+/// A program as the task's container would start it: with its environment alone, in its folder.
+pub(super) fn in_task(folder: &TaskFolder, spec: &Spec, program: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(spec.environment.iter().map(|(key, value)| (key, value)))
+        .current_dir(folder.path())
+        .stdin(Stdio::null());
+    command
+}
 
 /// Runs the process to its end.
 pub(super) async fn supervise(folder: &TaskFolder, spec: &Spec, command: &[String]) -> std::io::Result<Exit> {
     // Listening comes first, so that a stop that arrives during the start is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let output = OpenOptions::new().create(true).append(true).open(folder.output())?;
-    let (program, arguments) = command.split_first().ok_or_else(|| std::io::Error::other("the command is empty"))?;
+    let program = command.first().ok_or_else(|| std::io::Error::other("the command is empty"))?;
     let limits = Limits::create(&spec.name, spec.memory_bytes, spec.cpu_units);
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(spec.environment.iter().map(|(key, value)| (key, value)))
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
+    let mut child = in_task(folder, spec, program, &command[1..])
         .stdout(output.try_clone()?)
         .stderr(output)
-        .process_group(0);
-    let mut child = command
+        .process_group(0)
         .spawn()
         .map_err(|error| std::io::Error::new(error.kind(), format!("CannotStartContainerError: {program}: {error}")))?;
     let pid = child.id().unwrap_or_default();
