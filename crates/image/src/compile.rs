@@ -16,13 +16,14 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use crate::assemble::Description;
 use crate::auditable;
-use crate::dependencies::{Artifact, Dependencies, DependenciesError, Origin};
+use crate::dependencies::{Artifact, Dependencies, DependenciesError, Lock, Origin};
 use crate::error::Error;
 use crate::git::Source;
 use crate::progress::{Progress, Step};
@@ -233,9 +234,14 @@ impl Workspace {
             .env("SOURCE_DATE_EPOCH", "0")
             .stdin(Stdio::null())
             .stderr(Stdio::inherit());
-        let started = Instant::now();
-        let output = command.output().map_err(CompileError::Start)?;
-        let cargo = started.elapsed();
+        // `--locked`: the lock file is the same afterwards, and can be read while cargo works.
+        let (output, cargo, lock) = thread::scope(|scope| {
+            let lock = scope.spawn(|| Lock::read(&root.join("Cargo.lock")));
+            let started = Instant::now();
+            let output = command.output().map_err(CompileError::Start);
+            (output, started.elapsed(), lock.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let output = output?;
         if !output.status.success() {
             return Err(CompileError::Failed {
                 arguments: format!("rustc --release --package {}", program.package),
@@ -246,7 +252,7 @@ impl Workspace {
         let artifacts = artifacts(&output.stdout)?;
         let path = executable(&artifacts, program)?;
         let binary = fs::read(path).map_err(Error::io("read", path))?;
-        let dependencies = self.dependencies(&artifacts, program, target)?;
+        let dependencies = self.dependencies(&artifacts, program, target, &lock?)?;
         Ok(Built { binary: auditable::embed(&binary, &dependencies)?, dependencies, cargo })
     }
 
@@ -255,9 +261,9 @@ impl Workspace {
         artifacts: &[Artifact],
         program: &Program,
         target: &Target,
+        lock: &Lock,
     ) -> Result<Dependencies, DependenciesError> {
-        let lock = self.metadata.workspace_root.join("Cargo.lock");
-        let mut dependencies = Dependencies::of_build(artifacts, &program.package, target.triple(), &lock)?;
+        let mut dependencies = Dependencies::of_build(artifacts, &program.package, target.triple(), lock)?;
         for member in &mut dependencies.packages {
             // A member's manifest may take its licence from the workspace; cargo has resolved that.
             let known = self.metadata.packages.iter().find(|package| package.name == member.name);

@@ -99,6 +99,22 @@ struct Target {
     kind: Vec<String>,
 }
 
+/// Cargo.lock: the versions, checksums and dependencies of every build of the workspace.
+#[derive(Debug)]
+pub struct Lock(cargo_lock::Lockfile);
+
+impl Lock {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub fn read(path: &Path) -> Result<Self, DependenciesError> {
+        cargo_lock::Lockfile::load(path)
+            .map(Self)
+            .map_err(|error| DependenciesError::Lock { path: path.to_owned(), reason: error.to_string() })
+    }
+}
+
 impl Artifact {
     /// The name of what was compiled: a library's, a binary's.
     #[must_use]
@@ -118,8 +134,8 @@ impl Dependencies {
     /// The packages of a build for `triple` whose root is the package `root`.
     ///
     /// # Errors
-    /// Cargo.lock is missing or damaged, or cargo's messages are not understood.
-    pub fn of_build(artifacts: &[Artifact], root: &str, triple: &str, lock: &Path) -> Result<Self, DependenciesError> {
+    /// cargo's messages are not understood.
+    pub fn of_build(artifacts: &[Artifact], root: &str, triple: &str, lock: &Lock) -> Result<Self, DependenciesError> {
         let mut packages: BTreeMap<Id, Package> = BTreeMap::new();
         for artifact in artifacts {
             let id = Id::parse(&artifact.package_id)?;
@@ -149,9 +165,7 @@ impl Dependencies {
         }
         let ids: Vec<Id> = packages.keys().cloned().collect();
         let mut packages: Vec<Package> = packages.into_values().collect();
-        let lock = cargo_lock::Lockfile::load(lock)
-            .map_err(|error| DependenciesError::Lock { path: lock.to_owned(), reason: error.to_string() })?;
-        for locked in &lock.packages {
+        for locked in &lock.0.packages {
             let Ok(at) = ids.binary_search(&Id::of_lock(&locked.name, &locked.version, locked.source.as_ref())) else {
                 continue;
             };

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
+use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
@@ -118,25 +119,29 @@ impl Source {
     /// # Errors
     /// git is missing, or `dir` is in no checkout with a commit.
     pub fn read(dir: &Path, written: Option<&Path>) -> Result<Self, GitError> {
-        let root = PathBuf::from(git(dir, &["rev-parse", "--show-toplevel"])?);
-        let head = git(&root, &["log", "-1", "--format=%H %ct %T", "HEAD"])?;
+        // git takes longer to start than to answer, so it is asked everything at once.
+        let (root, head, names, listing) = thread::scope(|scope| {
+            let ask = |arguments: &'static [&str]| scope.spawn(move || git(dir, arguments));
+            let root = ask(&["rev-parse", "--show-toplevel"]);
+            let head = ask(&["log", "-1", "--format=%H %ct %T", "HEAD"]);
+            let names = ask(&["tag", "--points-at", "HEAD"]);
+            let listing = ask(&["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"]);
+            (joined(root), joined(head), joined(names), joined(listing))
+        });
+        let (root, head, names) = (PathBuf::from(line(&root?)), line(&head?), line(&names?));
         let mut words = head.split(' ');
         let (Some(commit), Some(Ok(time)), Some(tree)) = (words.next(), words.next().map(str::parse), words.next())
         else {
             return Err(GitError::Answer { arguments: "log -1".to_owned(), answer: head });
         };
-        let mut versions: Vec<String> = git(&root, &["tag", "--points-at", "HEAD"])?
-            .lines()
-            .filter(|name| tag::is_version(name))
-            .map(str::to_owned)
-            .collect();
+        let mut versions: Vec<String> = names.lines().filter(|name| tag::is_version(name)).map(str::to_owned).collect();
         versions.sort();
         let written = written.map(|path| dir.join(path));
         Ok(Self {
             commit: commit.parse()?,
             time,
             tree: Some(tree.to_owned()),
-            dirty: changes(&root, written.as_deref())?,
+            dirty: changes(&listing?, &root, written.as_deref())?,
             versions,
         })
     }
@@ -157,9 +162,8 @@ impl Source {
     }
 }
 
-/// A hash over every uncommitted change and untracked file, or nothing when there is none.
-fn changes(root: &Path, written: Option<&Path>) -> Result<Option<String>, GitError> {
-    let listing = git_bytes(root, &["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"])?;
+/// A hash over every uncommitted change and untracked file that `git status` lists, or nothing when there is none.
+fn changes(listing: &[u8], root: &Path, written: Option<&Path>) -> Result<Option<String>, GitError> {
     let mut hash = Sha256::new();
     let mut dirty = false;
     for entry in listing.split(|b| *b == 0).filter(|entry| entry.len() > 3) {
@@ -194,12 +198,16 @@ fn same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-fn git(dir: &Path, arguments: &[&str]) -> Result<String, GitError> {
-    let bytes = git_bytes(dir, arguments)?;
-    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn git_bytes(dir: &Path, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
+/// An answer as text, without the end of its last line.
+fn line(answer: &[u8]) -> String {
+    String::from_utf8_lossy(answer).trim_end().to_owned()
+}
+
+fn git(dir: &Path, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
     let output = Command::new("git")
         .arg("-C")
         .arg(dir)

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
+use std::thread;
 
 use serde::Serialize;
 
@@ -122,7 +123,12 @@ impl Target {
     /// # Errors
     /// The target is none that an image can hold, or its standard library is not installed.
     pub fn resolve(requested: Option<&str>, architecture: Option<Architecture>) -> Result<Self, TargetError> {
-        let (compiler, host) = compiler()?;
+        // rustc takes longer to start than to answer: both at once.
+        let (compiler, sysroot) = thread::scope(|scope| {
+            let sysroot = scope.spawn(|| rustc(&["--print", "sysroot"], "where its libraries are").map(PathBuf::from));
+            (compiler(), sysroot.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (compiler, host) = compiler?;
         let triple = match requested {
             Some(triple) => triple.to_owned(),
             None => {
@@ -139,8 +145,7 @@ impl Target {
         if !known || !triple.contains("-linux-") {
             return Err(TargetError::Unsupported { triple });
         }
-        let library = PathBuf::from(rustc(&["--print", "target-libdir", "--target", &triple], "the target's library")?);
-        if !has_standard_library(&library) {
+        if !has_standard_library(&sysroot?.join("lib/rustlib").join(&triple).join("lib")) {
             return Err(TargetError::Missing { triple });
         }
         Ok(Self { triple, compiler })
