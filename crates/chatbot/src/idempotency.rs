@@ -23,8 +23,9 @@ use crate::app::App;
 use crate::body;
 use crate::conversation::ConversationId;
 use crate::problem::Problem;
-use crate::routes::chat;
+use crate::routes::{chat, completions, conversations};
 use crate::tenant::hex;
+use crate::turn::Turn;
 
 /// The header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -39,6 +40,13 @@ pub struct IsReply {
     pub conversation: ConversationId,
     /// The reply.
     pub message_id: String,
+}
+
+impl IsReply {
+    /// Of this turn.
+    pub fn of(turn: &Turn) -> Self {
+        Self { conversation: turn.key.id.clone(), message_id: turn.reply.id() }
+    }
 }
 
 /// Runs a request, once for each key.
@@ -97,7 +105,13 @@ async fn reserved(app: &Arc<App>, caller: &Caller, key: &HeaderValue, request: R
             Ok(Reserved::Done((status, headers, body).into_response()))
         }
         Reservation::Done(Kept::Reply { conversation, message_id }) => {
-            chat::again(app, caller, &conversation, &message_id, request).await.map(Reserved::Done)
+            let conversation = conversation.parse().map_err(|_| Problem::internal())?;
+            let turn = conversations::taken(app, caller, IsReply { conversation, message_id }).await?;
+            let response = match request.uri().path() {
+                completions::PATH => completions::again(app, turn, request).await,
+                _ => chat::again(app, turn, request).await,
+            };
+            response.map(Reserved::Done)
         }
     }
 }

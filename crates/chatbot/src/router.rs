@@ -78,7 +78,7 @@ fn table(app: &Arc<App>) -> Table {
         .put("/v1/tenants/{tenant_id}", Operator, tenants::put)
         .delete("/v1/tenants/{tenant_id}", Operator, tenants::delete)
         .post("/v1/tenants/{tenant_id}/keys", Operator, keys::create_for)
-        .post(completions::PATH, Tenant(Chat), completions::create)
+        .once(completions::PATH, Tenant(Chat), completions::create)
         .get("/v1/models", Tenant(Chat), completions::models)
         .get("/v1/models/{model}", Tenant(Chat), completions::model)
         .post("/v1/widget/sessions", Public, widget::sessions)

@@ -16,15 +16,16 @@ use futures_util::stream;
 use http::{HeaderName, header};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::conversation::{ConversationId, ConversationKey, Failure, Message, Status};
 use crate::drain::Phase;
-use crate::generation::stored;
+use crate::generation::{interrupted, stored};
 use crate::metrics::Open;
 use crate::observe::RequestId;
 use crate::problem::Problem;
+use crate::turn::Replying;
 
 /// Silence after which a comment keeps the connection alive.
 const PING: Duration = Duration::from_secs(15);
@@ -33,34 +34,38 @@ const POLL: Duration = Duration::from_millis(500);
 /// Characters in one delta.
 const DELTA: usize = 8;
 
-/// Where a message comes from while it is read.
-#[derive(Debug)]
-pub enum Feed {
-    /// From this process: it changes by itself.
-    Here(watch::Receiver<Message>),
-    /// From the store, where another process writes it.
-    Elsewhere {
-        /// The message's number.
-        seq: u64,
-        /// As it was last read.
-        message: Box<Message>,
-    },
+/// Follows a message that another process generates, until it ends or nobody follows it any more.
+pub fn follow(app: &Arc<App>, key: &ConversationKey, seq: u64, message: Message) -> watch::Receiver<Message> {
+    let (app, key) = (Arc::clone(app), key.clone());
+    let (sender, receiver) = watch::channel(message);
+    tokio::spawn(async move {
+        while sender.borrow().status == Status::Generating {
+            tokio::select! {
+                () = sender.closed() => return,
+                () = sleep(POLL) => {}
+            }
+            let newer = stored(app.store.as_ref(), &key, seq).await;
+            let newer = newer.unwrap_or_else(|error| {
+                tracing::warn!(error = %error, "a message could not be followed");
+                interrupted(sender.borrow().clone())
+            });
+            sender.send_if_modified(|message| {
+                let changed = *message != newer;
+                *message = newer;
+                changed
+            });
+        }
+    });
+    receiver
 }
 
-impl Feed {
-    /// A message that is all there.
-    pub fn whole(message: Message) -> Self {
-        Self::Here(watch::channel(message).1)
-    }
-}
-
-/// Sends a message from the event after `after` on.
-pub fn respond(app: Arc<App>, key: ConversationKey, feed: Feed, after: u64, request_id: RequestId) -> Response {
+/// Sends a reply from the event after `after` on.
+pub fn respond(app: Arc<App>, key: ConversationKey, reply: Replying, after: u64, request_id: RequestId) -> Response {
     let open = app.metrics.stream();
     let reader = Reader {
         app,
         key,
-        feed,
+        message: reply.watch(),
         cursor: Cursor::default(),
         after,
         paused: false,
@@ -90,7 +95,7 @@ pub fn has_all(message: &Message, after: u64) -> bool {
 struct Reader {
     app: Arc<App>,
     key: ConversationKey,
-    feed: Feed,
+    message: watch::Receiver<Message>,
     cursor: Cursor,
     /// The last event the reader has already.
     after: u64,
@@ -112,10 +117,7 @@ impl Reader {
             }
         }
         while !self.ended {
-            let event = match &self.feed {
-                Feed::Here(message) => self.cursor.next(&message.borrow(), &self.key.id, &self.request_id),
-                Feed::Elsewhere { message, .. } => self.cursor.next(message, &self.key.id, &self.request_id),
-            };
+            let event = self.cursor.next(&self.message.borrow(), &self.key.id, &self.request_id);
             match event {
                 Some(event) => {
                     self.ended = event.last;
@@ -136,33 +138,14 @@ impl Reader {
 
     /// Waits for more of the message.
     async fn wait(&mut self) -> Option<Bytes> {
-        match &mut self.feed {
-            Feed::Here(message) => tokio::select! {
-                changed = message.changed() => {
-                    if changed.is_err() {
-                        // Its task is gone without an end: nothing more can come.
-                        self.ended = true;
-                        let id = self.cursor.id + 1;
-                        return Some(event(id, "error", &failure(Failure::Interrupted, &self.request_id)));
-                    }
-                    None
-                }
-                () = sleep(PING) => Some(Bytes::from_static(b": ping\n\n")),
-            },
-            Feed::Elsewhere { seq, message } => {
-                sleep(POLL).await;
-                match stored(self.app.store.as_ref(), &self.key, *seq).await {
-                    Ok(newer) => **message = newer,
-                    Err(error) => {
-                        tracing::warn!(error = %error, "a message could not be followed");
-                        self.ended = true;
-                        let id = self.cursor.id + 1;
-                        return Some(event(id, "error", &failure(Failure::Interrupted, &self.request_id)));
-                    }
-                }
-                // Comments are cheap, and the store is asked anyway.
-                Some(Bytes::from_static(b": waiting\n\n"))
+        match timeout(PING, self.message.changed()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) => {
+                // Its task is gone without an end: nothing more can come.
+                self.ended = true;
+                Some(event(self.cursor.id + 1, "error", &failure(Failure::Interrupted, &self.request_id)))
             }
+            Err(_) => Some(Bytes::from_static(b": ping\n\n")),
         }
     }
 }

@@ -58,6 +58,14 @@ impl Replying {
             Self::Live(message) => message.borrow().id.clone(),
         }
     }
+
+    /// The reply as it comes; one that is all there does not change any more.
+    pub fn watch(self) -> watch::Receiver<Message> {
+        match self {
+            Self::Whole(message) => watch::channel(*message).1,
+            Self::Live(message) => message,
+        }
+    }
 }
 
 /// Takes a message and begins the reply: in a new conversation, or in one that this caller may see.

@@ -18,9 +18,9 @@ use crate::engine::{Citation, Outcome};
 use crate::idempotency::IsReply;
 use crate::observe::RequestId;
 use crate::problem::Problem;
-use crate::stream::{self, Feed};
+use crate::stream;
 use crate::text::Language;
-use crate::turn::{self, Replying};
+use crate::turn::{self, Replying, Turn};
 
 /// The longest message, in characters.
 pub const MESSAGE_LIMIT: usize = 4_000;
@@ -92,59 +92,42 @@ pub async fn chat(
     let conversation = asked.conversation_id.as_deref().map(conversation_id).transpose()?;
     // The question is kept before the first byte goes out: a lost connection loses nothing.
     let turn = turn::take(&app, &caller, conversation, &[], message).await?;
-    let is_reply = IsReply { conversation: turn.key.id.clone(), message_id: turn.reply.id() };
     // The body's word is more particular than the header's.
-    let mut response = if asked.stream.unwrap_or(wants_events) {
-        let feed = match turn.reply {
-            Replying::Whole(message) => Feed::whole(*message),
-            Replying::Live(message) => Feed::Here(message),
-        };
-        stream::respond(app, turn.key, feed, 0, request_id)
+    Ok(respond(&app, turn, asked.stream.unwrap_or(wants_events), request_id).await)
+}
+
+/// Answers a request that was sent again under its `Idempotency-Key`: with the reply as it stands now.
+pub async fn again(app: &Arc<App>, turn: Turn, request: Request) -> Result<Response, Problem> {
+    let request_id = request.extensions().get::<RequestId>().cloned().ok_or_else(Problem::internal)?;
+    let wants_events = accepts_events(request.headers());
+    let asked: ChatRequest = body::json(request).await?;
+    Ok(respond(app, turn, asked.stream.unwrap_or(wants_events), request_id).await)
+}
+
+/// A turn's reply, as events or as one document.
+async fn respond(app: &Arc<App>, turn: Turn, events: bool, request_id: RequestId) -> Response {
+    let is_reply = IsReply::of(&turn);
+    let mut response = if events {
+        stream::respond(Arc::clone(app), turn.key, turn.reply, 0, request_id)
     } else {
         finished(&turn.key, turn.reply).await.map(|message| whole(&turn.key, &message)).into_response()
     };
     response.extensions_mut().insert(is_reply);
-    Ok(response)
-}
-
-/// Answers a request that was sent again under its `Idempotency-Key`: with the reply as it stands now.
-pub async fn again(
-    app: &Arc<App>,
-    caller: &Caller,
-    conversation: &str,
-    message_id: &str,
-    request: Request,
-) -> Result<Response, Problem> {
-    let request_id = request.extensions().get::<RequestId>().cloned().ok_or_else(Problem::internal)?;
-    let wants_events = accepts_events(request.headers());
-    let asked: ChatRequest = body::json(request).await?;
-    let key = caller.conversation(conversation_id(conversation)?);
-    let (seq, message) = super::conversations::reply(app, caller, &key, message_id).await?;
-    if asked.stream.unwrap_or(wants_events) {
-        let feed = super::conversations::feed(app, &key, seq, message);
-        return Ok(stream::respond(Arc::clone(app), key, feed, 0, request_id));
-    }
-    match (message.status, message.failure, app.generations.find(&key, message_id)) {
-        (Status::Generating, _, Some(generation)) => {
-            finished(&key, Replying::Live(generation.subscribe())).await.map(|message| whole(&key, &message))
-        }
-        (Status::Generating, _, None) => Err(slow(&key)),
-        (Status::Failed, Some(failure), _) => Err(Problem::reply_failed(failure)),
-        _ => Ok(whole(&key, &message)),
-    }
+    response
 }
 
 /// Waits for the end of a reply.
 pub(super) async fn finished(key: &ConversationKey, reply: Replying) -> Result<Message, Problem> {
-    let mut message = match reply {
-        Replying::Whole(message) => return Ok(*message),
-        Replying::Live(message) => message,
-    };
-    let ended = timeout(PATIENCE, message.wait_for(|message| message.status != Status::Generating)).await;
-    let message = match ended {
-        Ok(Ok(message)) => message.clone(),
-        Ok(Err(_)) => return Err(Problem::internal()),
-        Err(_) => return Err(slow(key)),
+    let message = match reply {
+        Replying::Whole(message) => *message,
+        Replying::Live(mut message) => {
+            let ended = timeout(PATIENCE, message.wait_for(|message| message.status != Status::Generating)).await;
+            match ended {
+                Ok(Ok(message)) => message.clone(),
+                Ok(Err(_)) => return Err(Problem::internal()),
+                Err(_) => return Err(slow(key)),
+            }
+        }
     };
     match (message.status, message.failure) {
         (Status::Failed, Some(failure)) => Err(Problem::reply_failed(failure)),

@@ -11,18 +11,19 @@ mod wire;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Path, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
-use self::wire::{Asked, Model, ModelList};
+use self::wire::{Chunk, Completion, CompletionRequest, Model, ModelList, StreamOptions};
 use super::chat::{finished, text};
 use crate::access::Caller;
 use crate::app::App;
 use crate::body;
 use crate::conversation::{Message, Role, StoredMessage};
+use crate::idempotency::IsReply;
 use crate::observe::RequestId;
 use crate::problem::Problem;
-use crate::turn;
+use crate::turn::{self, Turn};
 
 /// The only model there is: the tenant's bot.
 const MODEL: &str = "smartbot";
@@ -42,7 +43,14 @@ pub fn speaks_openai(route: &str) -> bool {
     post,
     path = "/v1/chat/completions",
     tag = "openai",
-    responses((status = 200, description = "A chat completion, or its chunks as server-sent events.")),
+    request_body = CompletionRequest,
+    responses(
+        (
+            status = 200,
+            description = "A chat completion, or with `stream` server-sent events: a `CompletionChunk` each, then `[DONE]`.",
+            content((Completion<'_> = "application/json"), (Chunk<'_> = "text/event-stream")),
+        ),
+    ),
 )]
 pub async fn create(
     State(app): State<Arc<App>>,
@@ -50,7 +58,7 @@ pub async fn create(
     Extension(request_id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let asked: Asked = body::json(request).await?;
+    let asked: CompletionRequest = body::json(request).await?;
     if asked.model != MODEL {
         return Err(no_model(&asked.model));
     }
@@ -59,12 +67,27 @@ pub async fn create(
     }
     let (told, question) = split(asked.messages)?;
     let turn = turn::take(&app, &caller, None, &told, text(&question)?).await?;
-    if asked.stream {
-        let with_usage = asked.stream_options.include_usage;
-        return Ok(events::respond(&app, turn, with_usage, request_id));
-    }
-    let message = finished(&turn.key, turn.reply).await?;
-    Ok(body::answer(&wire::completion(&turn.key.id, &message)))
+    Ok(respond(&app, turn, asked.stream, asked.stream_options, request_id).await)
+}
+
+/// Answers a request that was sent again under its `Idempotency-Key`: with the reply as it stands now.
+pub async fn again(app: &Arc<App>, turn: Turn, request: Request) -> Result<Response, Problem> {
+    let request_id = request.extensions().get::<RequestId>().cloned().ok_or_else(Problem::internal)?;
+    let asked: CompletionRequest = body::json(request).await?;
+    Ok(respond(app, turn, asked.stream, asked.stream_options, request_id).await)
+}
+
+/// A turn's reply, in chunks or as one completion.
+async fn respond(app: &Arc<App>, turn: Turn, stream: bool, options: StreamOptions, request_id: RequestId) -> Response {
+    let is_reply = IsReply::of(&turn);
+    let mut response = if stream {
+        events::respond(app, turn, options.include_usage, request_id)
+    } else {
+        let message = finished(&turn.key, turn.reply).await;
+        message.map(|message| body::answer(&wire::completion(&turn.key.id, &message))).into_response()
+    };
+    response.extensions_mut().insert(is_reply);
+    response
 }
 
 /// The models there are, in OpenAI's protocol: the tenant's bot.
@@ -72,7 +95,7 @@ pub async fn create(
     get,
     path = "/v1/models",
     tag = "openai",
-    responses((status = 200, description = "A list with one model.")),
+    responses((status = 200, description = "A list with one model.", body = ModelList<'_>)),
 )]
 pub async fn models(caller: Caller) -> Response {
     body::answer(&ModelList::new([Model::new(MODEL, caller.tenant.id().as_str())]))
@@ -83,7 +106,7 @@ pub async fn models(caller: Caller) -> Response {
     get,
     path = "/v1/models/{model}",
     tag = "openai",
-    responses((status = 200, description = "The model.")),
+    responses((status = 200, description = "The model.", body = Model<'_>)),
 )]
 pub async fn model(caller: Caller, Path(model): Path<String>) -> Result<Response, Problem> {
     if model == MODEL {

@@ -18,10 +18,12 @@ use crate::conversation::{
 };
 use crate::engine::{Citation, Outcome};
 use crate::generation::{interrupted, stored};
+use crate::idempotency::IsReply;
 use crate::observe::RequestId;
 use crate::privacy::mask;
 use crate::problem::Problem;
-use crate::stream::{self, Feed};
+use crate::stream;
+use crate::turn::{Replying, Turn};
 
 use super::chat::conversation_id;
 
@@ -181,17 +183,25 @@ pub async fn events(
         // The one answer after which browsers stop asking again.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let feed = feed(&app, &key, seq, message);
-    Ok(stream::respond(app, key, feed, after, request_id))
+    let reply = replying(&app, &key, seq, message);
+    Ok(stream::respond(app, key, reply, after, request_id))
 }
 
-/// Where to read a message from: its own process tells, another's has to be asked.
-pub(super) fn feed(app: &App, key: &ConversationKey, seq: u64, message: Message) -> Feed {
+/// A kept reply, and what still comes of it: its own process tells, another's has to be asked.
+fn replying(app: &Arc<App>, key: &ConversationKey, seq: u64, message: Message) -> Replying {
     match (message.status, app.generations.find(key, &message.id)) {
-        (Status::Generating, Some(generation)) => Feed::Here(generation.subscribe()),
-        (Status::Generating, None) => Feed::Elsewhere { seq, message: Box::new(message) },
-        _ => Feed::whole(message),
+        (Status::Generating, Some(generation)) => Replying::Live(generation.subscribe()),
+        (Status::Generating, None) => Replying::Live(stream::follow(app, key, seq, message)),
+        _ => Replying::Whole(Box::new(message)),
     }
+}
+
+/// The turn that a request has taken already, for one that is sent again under its `Idempotency-Key`.
+pub async fn taken(app: &Arc<App>, caller: &Caller, reply_of: IsReply) -> Result<Turn, Problem> {
+    let key = caller.conversation(reply_of.conversation);
+    let (seq, message) = reply(app, caller, &key, &reply_of.message_id).await?;
+    let reply = replying(app, &key, seq, message);
+    Ok(Turn { key, reply })
 }
 
 /// Stops a reply that is being generated; what is written of it is kept.
@@ -276,12 +286,7 @@ pub async fn feedback(
 }
 
 /// A reply of a conversation that this caller may see, with its number.
-pub(super) async fn reply(
-    app: &App,
-    caller: &Caller,
-    key: &ConversationKey,
-    message_id: &str,
-) -> Result<(u64, Message), Problem> {
+async fn reply(app: &App, caller: &Caller, key: &ConversationKey, message_id: &str) -> Result<(u64, Message), Problem> {
     let conversation = app.conversation(caller, key, FINDABLE).await?;
     let found = conversation.messages.into_iter().rev().find(|stored| stored.message.id == message_id);
     let found = found.filter(|stored| stored.message.role != Role::User).ok_or_else(|| {

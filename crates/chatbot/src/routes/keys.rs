@@ -33,6 +33,7 @@ pub struct KeyView {
     kind: KeyKind,
     /// The first characters of the secret.
     prefix: String,
+    #[schema(value_type = Vec<Scope>)]
     scopes: Scopes,
     created_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +72,7 @@ pub struct KeyRequest {
     kind: KeyKind,
     /// What a secret key may do.
     #[serde(default)]
+    #[schema(value_type = Vec<Scope>)]
     scopes: Scopes,
     /// From when on it is refused, in milliseconds since 1970.
     #[serde(default)]

@@ -164,12 +164,18 @@ pub async fn version(
     Ok(body::answer(&KnowledgeView { version, knowledge: &knowledge }))
 }
 
+/// What is in use now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ActivateReply {
+    version: u64,
+}
+
 /// Puts a version back into use.
 #[utoipa::path(
     post,
     path = "/v1/knowledge/versions/{version}/activate",
     tag = "knowledge",
-    responses((status = 200, description = "It is in use.")),
+    responses((status = 200, description = "It is in use.", body = ActivateReply)),
 )]
 pub async fn activate(
     State(app): State<Arc<App>>,
@@ -182,7 +188,7 @@ pub async fn activate(
         if !app.tenants.activate_knowledge(tenant.id(), version)? {
             return Err(no_version());
         }
-        Ok(body::answer(&json!({"version": version})))
+        Ok(body::answer(&ActivateReply { version }))
     })
     .await
 }

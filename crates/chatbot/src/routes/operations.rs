@@ -5,22 +5,30 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body;
 use crate::drain::Phase;
 use crate::problem::Problem;
 
+/// A probe's good answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ProbeReply {
+    /// `ok` or `ready`.
+    status: &'static str,
+}
+
 /// `GET /health`: the process works. Stays 200 while draining, so that nobody kills it then.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "operations",
-    responses((status = 200, description = "The process works.")),
+    responses((status = 200, description = "The process works.", body = ProbeReply)),
 )]
 pub async fn health() -> Response {
-    body::answer(&json!({"status": "ok"}))
+    body::answer(&ProbeReply { status: "ok" })
 }
 
 /// `GET /ready`: new requests are welcome.
@@ -28,7 +36,10 @@ pub async fn health() -> Response {
     get,
     path = "/ready",
     tag = "operations",
-    responses((status = 200, description = "New requests are welcome.")),
+    responses(
+        (status = 200, description = "New requests are welcome.", body = ProbeReply),
+        (status = 503, description = "They are not: it starts, stops, or cannot use its store."),
+    ),
 )]
 pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if app.drain.phase() > Phase::Serving {
@@ -52,7 +63,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
             "The log says why.",
         ));
     }
-    Ok(body::answer(&json!({"status": "ready"})))
+    Ok(body::answer(&ProbeReply { status: "ready" }))
 }
 
 /// `GET /metrics`: Prometheus text.
@@ -73,22 +84,34 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
 }
 
+/// What is running.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VersionReply<'a> {
+    schema: u32,
+    name: &'static str,
+    version: &'static str,
+    commit: Option<&'a str>,
+    commit_time: Option<&'a str>,
+    image_digest: Option<&'a str>,
+    environment: Option<&'a str>,
+}
+
 /// `GET /version`: what is running.
 #[utoipa::path(
     get,
     path = "/version",
     tag = "operations",
-    responses((status = 200, description = "What is running.")),
+    responses((status = 200, description = "What is running.", body = VersionReply<'_>)),
 )]
 pub async fn version(State(app): State<Arc<App>>) -> Response {
     let release = &app.release;
-    body::answer(&json!({
-        "schema": 1,
-        "name": "smartbot",
-        "version": env!("CARGO_PKG_VERSION"),
-        "commit": release.commit,
-        "commit_time": release.commit_time,
-        "image_digest": release.image_digest,
-        "environment": release.environment,
-    }))
+    body::answer(&VersionReply {
+        schema: 1,
+        name: "smartbot",
+        version: env!("CARGO_PKG_VERSION"),
+        commit: release.commit.as_deref(),
+        commit_time: release.commit_time.as_deref(),
+        image_digest: release.image_digest.as_deref(),
+        environment: release.environment.as_deref(),
+    })
 }

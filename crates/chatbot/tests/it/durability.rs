@@ -188,6 +188,19 @@ fn a_request_sent_twice_is_done_once() {
     let stream = post(blue.address, &question, &[acme, key, ("accept", "text/event-stream")]).events();
     assert_eq!(text(&stream), first["answer"].as_str().unwrap(), "and as a stream");
 
+    // As OpenAI's clients send it: the key is for this request too, and its repetition gets the same completion.
+    let completion = |server: &Program, question: &str, stream: bool| {
+        let body = json!({"model": "smartbot", "messages": [{"role": "user", "content": question}], "stream": stream});
+        let headers = [("content-type", "application/json"), acme, ("idempotency-key", "order-9")];
+        send(server.address, "POST", "/v1/chat/completions", &headers, body.to_string().as_bytes()).unwrap()
+    };
+    let whole = completion(&blue, "How do I reset my password?", false).json();
+    let again = completion(&green, "How do I reset my password?", false);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(again.json(), whole, "the same completion, from another process");
+    let other = completion(&blue, "Hello", true);
+    assert_eq!((other.status, &other.json()["error"]["code"]), (422, &json!("idempotency_mismatch")));
+
     let path = format!("/v1/conversations/{}", first["conversation_id"].as_str().unwrap());
     let kept = send(blue.address, "GET", &path, &[acme], b"").unwrap().json();
     assert_eq!(kept["messages"].as_array().map(Vec::len), Some(2), "asked once");

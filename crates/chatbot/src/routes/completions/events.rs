@@ -19,20 +19,16 @@ use crate::conversation::{ConversationId, Failure, Message, Status};
 use crate::metrics::Open;
 use crate::observe::RequestId;
 use crate::problem::Problem;
-use crate::turn::{Replying, Turn};
+use crate::turn::Turn;
 
 /// Silence after which a comment keeps the connection alive.
 const PING: Duration = Duration::from_secs(15);
 
 /// Streams a reply while it is written.
 pub(super) fn respond(app: &Arc<App>, turn: Turn, with_usage: bool, request_id: RequestId) -> Response {
-    let message = match turn.reply {
-        Replying::Whole(message) => watch::channel(*message).1,
-        Replying::Live(message) => message,
-    };
     let reader = Reader {
         conversation: turn.key.id,
-        message,
+        message: turn.reply.watch(),
         sent: None,
         ended: false,
         with_usage,

@@ -1,39 +1,50 @@
 //! OpenAI's chat completions, as far as they mean something here.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::MODEL;
 use crate::conversation::{ConversationId, FinishReason, Message as Reply};
 use crate::engine::{Citation, Outcome};
 
 /// A request. What it holds beside this (temperature, tools, …) has no meaning for answers from knowledge.
-#[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct CompletionRequest {
+    /// `smartbot`.
     pub(super) model: String,
+    /// The conversation; the last message is the question.
     pub(super) messages: Vec<Message>,
+    /// True for server-sent events.
     #[serde(default)]
     pub(super) stream: bool,
     #[serde(default)]
     pub(super) stream_options: StreamOptions,
+    /// How many answers: 1.
     #[serde(default)]
     pub(super) n: Option<u32>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// How a completion is streamed.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 pub(super) struct StreamOptions {
+    /// True for one more chunk that tells the usage.
     #[serde(default)]
     pub(super) include_usage: bool,
 }
 
-#[derive(Debug, Deserialize)]
+/// One message of the conversation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CompletionMessage)]
 pub(super) struct Message {
     pub(super) role: Role,
     #[serde(default)]
     pub(super) content: Option<Content>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// Who says it. What `system` and `developer` say has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CompletionRole)]
 pub(super) enum Role {
     System,
     Developer,
@@ -42,14 +53,17 @@ pub(super) enum Role {
 }
 
 /// Text, or parts of which those that are text count.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = CompletionContent)]
 pub(super) enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
-#[derive(Debug, Deserialize)]
+/// A part of a message.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CompletionPart)]
 pub(super) struct Part {
     #[serde(default)]
     text: Option<String>,
@@ -65,7 +79,7 @@ impl Content {
 }
 
 /// A complete reply.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Completion<'a> {
     id: String,
     object: &'static str,
@@ -76,7 +90,9 @@ pub(super) struct Completion<'a> {
     smartbot: Extension<'a>,
 }
 
-#[derive(Debug, Serialize)]
+/// The answer: always one.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CompletionChoice)]
 struct Choice<'a> {
     index: u32,
     message: Said<'a>,
@@ -84,7 +100,9 @@ struct Choice<'a> {
     finish_reason: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+/// What is said.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CompletionAnswer)]
 struct Said<'a> {
     role: &'static str,
     content: &'a str,
@@ -92,7 +110,8 @@ struct Said<'a> {
 }
 
 /// Tokens of language models; an answer from the knowledge takes none.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = CompletionUsage)]
 pub(super) struct Usage {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -100,7 +119,8 @@ pub(super) struct Usage {
 }
 
 /// What OpenAI's protocol has no place for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CompletionExtension)]
 pub(super) struct Extension<'a> {
     conversation_id: &'a ConversationId,
     message_id: &'a str,
@@ -109,7 +129,8 @@ pub(super) struct Extension<'a> {
 }
 
 /// One event of a streamed reply.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CompletionChunk)]
 pub(super) struct Chunk<'a> {
     id: String,
     object: &'static str,
@@ -123,14 +144,18 @@ pub(super) struct Chunk<'a> {
     smartbot: Option<Extension<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+/// More of the answer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CompletionChunkChoice)]
 struct ChunkChoice<'a> {
     index: u32,
     delta: Delta<'a>,
     finish_reason: Option<&'static str>,
 }
 
-#[derive(Debug, Default, Serialize)]
+/// What is new.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = CompletionDelta)]
 struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
@@ -139,14 +164,14 @@ struct Delta<'a> {
 }
 
 /// A list of models.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ModelList<'a> {
     object: &'static str,
     data: [Model<'a>; 1],
 }
 
 /// A model.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Model<'a> {
     id: &'static str,
     object: &'static str,
