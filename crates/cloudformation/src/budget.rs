@@ -66,12 +66,12 @@ impl Budget {
 
         let mut deploy = replacement(environment);
         if let Some(hooks) = &deployment.hooks {
-            deploy.push(phase("hook before traffic", hooks.timeout, "at most deployment.hooks.timeout"));
+            deploy.push(phase("ValidateCanary", hooks.timeout, "at most deployment.hooks.timeout"));
         }
         deploy.push(phase("first production traffic", SHIFT, "listener weights"));
         deploy.push(uncounted("steps to all traffic", steps, "deployment.strategy"));
         if let Some(hooks) = &deployment.hooks {
-            deploy.push(uncounted("hook after traffic", hooks.timeout, "at most deployment.hooks.timeout"));
+            deploy.push(uncounted("MonitorCanary", hooks.watch, "at most deployment.hooks.watch"));
         }
         deploy.push(uncounted("old version kept warm", deployment.bake, "deployment.bake"));
         let leave = Span::seconds(

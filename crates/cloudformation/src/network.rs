@@ -242,9 +242,14 @@ fn security_groups(
     add("TaskSecurityGroup", "What reaches the tasks", vec![from_load_balancer], vec![services()]);
     if environment.deployment.hooks.is_some() {
         let mut out = vec![services()];
-        if environment.edge.test_port != 443 {
-            out.push(egress(ANYWHERE, environment.edge.test_port.into(), "To the test listener"));
-        }
+        let listeners =
+            [(environment.edge.test_port, "To the test listener"), (environment.edge.port, "To the service")];
+        out.extend(
+            listeners
+                .iter()
+                .filter(|(port, _)| *port != 443)
+                .map(|(port, what)| egress(ANYWHERE, (*port).into(), what)),
+        );
         add("HookSecurityGroup", "Where the functions of deployments may go", Vec::new(), out);
     }
 }

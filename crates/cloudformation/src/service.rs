@@ -93,7 +93,7 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     let balancer = balancing::add(&mut template, environment, names);
     firewall::add(&mut template, environment, names, &balancer, stored.key());
     let alarms = alarms::add(&mut template, environment, names, &balancer, stored.key());
-    let hooks = hooks::add(&mut template, environment, names, &balancer, stored.key());
+    let hooks = hooks::add(&mut template, project, environment, &balancer, stored.key());
 
     let native = native::Native::of(&mut template, environment, names, &balancer, &alarms, hooks.as_ref());
     let service = Service {

@@ -1,8 +1,8 @@
 //! The functions that try a new version: ValidateCanary before it takes production traffic, MonitorCanary once it
 //! has all of it. CodeDeploy calls them by the appspec, ECS by the service's lifecycle hooks.
 
-use environment::{Architecture, Engine, Environment, HookSettings};
-use serde_json::json;
+use environment::{Architecture, Engine, Environment, HookSettings, Project, Span};
+use serde_json::{Value as Json, json};
 
 use super::balancing::Balancer;
 use super::url;
@@ -10,23 +10,23 @@ use crate::names::Names;
 use crate::network::Imports;
 use crate::policy::{Statement, role};
 use crate::resources::iam::Role;
-use crate::resources::lambda::Function;
+use crate::resources::lambda::Function as LambdaFunction;
 use crate::resources::lambda::function::{
     Code, Environment as Variables, FunctionArchitecture, FunctionRuntime, LoggingConfig, TracingConfig,
     TracingConfigMode, VpcConfig,
 };
 use crate::resources::logs::LogGroup;
-use crate::template::{Handle, Resource, Rule, Template};
+use crate::template::{Handle, Resource, Rule, Template, to_json};
 use crate::value::{Intrinsic, arn};
-use crate::{logs, service};
+use crate::{logs, service, sub};
 
 /// MiB, the least that gives a function enough CPU for TLS.
 const MEMORY: i64 = 256;
 
 /// The functions and the role under which ECS calls them.
 pub(super) struct Hooks {
-    pub(super) validate: Handle<Function>,
-    pub(super) monitor: Handle<Function>,
+    pub(super) validate: Handle<LambdaFunction>,
+    pub(super) monitor: Handle<LambdaFunction>,
     pub(super) caller: Handle<Role>,
 }
 
@@ -38,11 +38,12 @@ struct CodePlace {
 
 pub(super) fn add(
     template: &mut Template,
+    project: &Project,
     environment: &Environment,
-    names: Names<'_>,
     balancer: &Balancer,
     key: Option<Intrinsic>,
 ) -> Option<Hooks> {
+    let names = Names::new(project, environment.name);
     let settings = environment.deployment.hooks.as_ref()?;
     let place = CodePlace {
         bucket: template.parameter(
@@ -58,24 +59,45 @@ pub(super) fn add(
             Some(&settings.code_key),
         ),
     };
-    let hook = Hook { environment, names, balancer, settings, place: &place, key: key.as_ref() };
-    let validate =
-        hook.add(template, "ValidateCanary", "validate", "Talks to a new version on the test listener", vec![]);
+    let hook = Hook { project, environment, names, balancer, settings, place: &place, key: key.as_ref() };
+    let validate = Function {
+        id: "ValidateCanary",
+        what: "validate",
+        description: "Talks to a new version on the test listener",
+        timeout: settings.timeout,
+        statements: Vec::new(),
+    };
     let watch = Statement::allow_unscoped(
         "Watch",
         ["cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"],
         "CloudWatch reads metrics and lists of alarms by no resource",
     );
-    let monitor =
-        hook.add(template, "MonitorCanary", "monitor", "Watches a new version that takes all traffic", vec![watch]);
+    let monitor = Function {
+        id: "MonitorCanary",
+        what: "monitor",
+        description: "Watches a new version that takes all traffic",
+        timeout: settings.watch,
+        statements: vec![watch],
+    };
+    let (validate, monitor) = (hook.add(template, validate), hook.add(template, monitor));
     let call = Statement::allow("CallHooks", ["lambda:InvokeFunction"], [validate.arn(), monitor.arn()]);
     let caller = role(names.hook("call"), "How ECS calls the deployment's functions", "ecs.amazonaws.com", vec![call]);
     let caller = template.add("HookCallerRole", caller);
     Some(Hooks { validate, monitor, caller })
 }
 
+/// What one function has of its own.
+struct Function {
+    id: &'static str,
+    what: &'static str,
+    description: &'static str,
+    timeout: Span,
+    statements: Vec<Statement>,
+}
+
 /// What both functions share.
 struct Hook<'a> {
+    project: &'a Project,
     environment: &'a Environment,
     names: Names<'a>,
     balancer: &'a Balancer,
@@ -85,26 +107,20 @@ struct Hook<'a> {
 }
 
 impl Hook<'_> {
-    fn add(
-        &self,
-        template: &mut Template,
-        id: &str,
-        what: &str,
-        description: &str,
-        own: Vec<Statement>,
-    ) -> Handle<Function> {
+    fn add(&self, template: &mut Template, function: Function) -> Handle<LambdaFunction> {
+        let Function { id, what, description, timeout, statements } = function;
         let name = self.names.hook(what);
         let logs = logs::group(format!("/aws/lambda/{name}"), self.environment.log_retention(), self.key.cloned());
         let logs = template.add(format!("{id}Logs"), logs);
-        let role = template.add(format!("{id}Role"), self.role(&name, &logs, own));
+        let role = template.add(format!("{id}Role"), self.role(&name, &logs, statements));
         let network = Imports(self.names);
         let subnets = (1..=self.environment.network.zones).map(|zone| network.private_subnet(zone).into());
         let architecture = match self.settings.architecture {
             Architecture::X86_64 => FunctionArchitecture::X8664,
             Architecture::Arm64 => FunctionArchitecture::Arm64,
         };
-        let seconds = i64::try_from(self.settings.timeout.as_seconds()).unwrap_or(i64::MAX);
-        let function = Function {
+        let seconds = i64::try_from(timeout.as_seconds()).unwrap_or(i64::MAX);
+        let function = LambdaFunction {
             function_name: Some(name.into()),
             description: Some(description.into()),
             architectures: Some(vec![architecture.into()]),
@@ -126,7 +142,7 @@ impl Hook<'_> {
                 subnet_ids: Some(subnets.collect()),
                 ..VpcConfig::default()
             }),
-            ..Function::new(
+            ..LambdaFunction::new(
                 Code {
                     s3_bucket: Some(self.place.bucket.clone().into()),
                     s3_key: Some(self.place.key.clone().into()),
@@ -145,17 +161,49 @@ impl Hook<'_> {
         template.add(id, resource)
     }
 
-    /// Where the new version answers, how often it is asked, and what tells that it does not do well.
-    fn variables(&self) -> serde_json::Value {
-        let edge = &self.environment.edge;
-        let address = url(self.environment, self.balancer.load_balancer.dns_name(), edge.test_port);
-        let mut alarms = service::gates(self.environment, self.names);
-        alarms.extend(self.environment.deployment.alarms.iter().cloned());
+    /// Where the new version answers, how often it is asked, and what tells that it does not do well. These are the
+    /// variables of `canary::settings::VARIABLES`; a test there compares.
+    fn variables(&self) -> Json {
+        let Hook { environment, balancer, .. } = self;
+        let address = |port| to_json(&url(environment, balancer.load_balancer.dns_name(), port));
+        let mut alarms = service::gates(environment, self.names);
+        alarms.extend(environment.deployment.alarms.iter().cloned());
+        let groups = [balancer.blue.target_group_full_name(), balancer.green.target_group_full_name()];
+        let [blue, green] = groups;
+        let limits = environment.alarms.clone().unwrap_or_default();
         json!({
-            "TEST_URL": address,
+            "TEST_URL": address(environment.edge.test_port),
+            "PRODUCTION_URL": address(environment.edge.port),
             "CONVERSATIONS": self.settings.conversations.to_string(),
             "ALARMS": alarms.join(","),
+            "LOAD_BALANCER": balancer.load_balancer.load_balancer_full_name(),
+            "TARGET_GROUPS": sub![blue, ",", green],
+            "ERROR_PERCENT": limits.error_percent.to_string(),
+            "LATENCY_SECONDS": limits.latency_p99.as_seconds().to_string(),
         })
+    }
+
+    /// How a function learns which commit is deployed, and answers: from the deployment to its image, and the image's tag.
+    fn which_version(&self) -> Vec<Statement> {
+        let (application, service) = (self.names.environment_wide(), self.names.service());
+        let repository = arn("ecr", format!("repository/{}", self.project.image_repository));
+        let tags = Statement::allow("ReadTags", ["ecr:DescribeImages"], [repository]);
+        match self.environment.deployment.engine {
+            Engine::Codedeploy => {
+                let group = arn("codedeploy", format!("deploymentgroup:{application}/{service}"));
+                let answer = ["codedeploy:GetDeployment", "codedeploy:PutLifecycleEventHookExecutionStatus"];
+                let definition = Statement::allow_unscoped(
+                    "ReadTaskDefinition",
+                    ["ecs:DescribeTaskDefinition"],
+                    "ECS has no resource for reading task definitions",
+                );
+                vec![Statement::allow("Answer", answer, [group]), definition, tags]
+            }
+            Engine::Ecs => {
+                let revisions = arn("ecs", format!("service-revision/{application}/{service}/*"));
+                vec![Statement::allow("ReadRevision", ["ecs:DescribeServiceRevisions"], [revisions]), tags]
+            }
+        }
     }
 
     fn role(&self, name: &str, logs: &Handle<LogGroup>, own: Vec<Statement>) -> Resource<Role> {
@@ -177,11 +225,7 @@ impl Hook<'_> {
                 "Lambda checks for them by no resource before it creates a function in a VPC",
             ),
         ];
-        if self.environment.deployment.engine == Engine::Codedeploy {
-            let application = self.names.environment_wide();
-            let group = arn("codedeploy", format!("deploymentgroup:{application}/{}", self.names.service()));
-            statements.push(Statement::allow("Answer", ["codedeploy:PutLifecycleEventHookExecutionStatus"], [group]));
-        }
+        statements.extend(self.which_version());
         if let Some(key) = self.key {
             statements.push(crate::keys::use_key(key));
         }

@@ -55,9 +55,13 @@ pub struct HookSettings {
     /// Conversations that ValidateCanary holds, and MonitorCanary adds to what customers say.
     #[serde(default = "twenty")]
     pub conversations: u32,
-    /// The longest a function runs, at most 15m. It counts towards the time of a deployment.
+    /// The longest ValidateCanary runs, at most 15m. It counts towards the time of a deployment.
     #[serde(default = "two_minutes")]
     pub timeout: Span,
+    /// The longest MonitorCanary waits for the metrics of its conversations, which CloudWatch has a few minutes later; at
+    /// most 15m, and not longer than the bake.
+    #[serde(default = "five_minutes")]
+    pub watch: Span,
 }
 
 /// In which steps traffic moves.
@@ -117,6 +121,10 @@ fn twenty() -> u32 {
 
 fn two_minutes() -> Span {
     Span::minutes(2)
+}
+
+fn five_minutes() -> Span {
+    Span::minutes(5)
 }
 
 impl Strategy {

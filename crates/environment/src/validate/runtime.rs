@@ -122,6 +122,10 @@ pub(super) fn deployment(environment: &Environment, check: &mut Check<'_>) {
     );
 }
 
+/// CodePipeline's ECS action waits an hour for a deployment, and fails while it goes on. This much of it is for what the
+/// settings say.
+const ECS_ACTION: Span = Span::minutes(50);
+
 /// What ECS itself takes is less than what CodeDeploy takes.
 fn native(environment: &Environment, field: &str, step: Span, check: &mut Check<'_>) {
     let day = Span::minutes(1440);
@@ -136,6 +140,16 @@ fn native(environment: &Environment, field: &str, step: Span, check: &mut Check<
         "deployment.bake",
         || format!("{} is no time ECS can keep the old version", environment.deployment.bake),
         "at most 24h with the engine ecs",
+    );
+    let hooks = environment.deployment.hooks.as_ref();
+    let hooks = hooks.map_or(0, |hooks| hooks.timeout.as_seconds() + hooks.watch.as_seconds());
+    let steps = environment.deployment.strategy.duration().as_seconds();
+    let whole = Span::seconds(steps + hooks + environment.deployment.bake.as_seconds());
+    check.require(
+        whole <= ECS_ACTION,
+        "deployment.bake",
+        || format!("steps, hooks and bake take {whole}, and CodePipeline's ECS action gives up after an hour"),
+        "at most 50m together with the engine ecs: the rest is for tasks to start",
     );
     if let Strategy::Linear(linear) = &environment.deployment.strategy {
         check.require(
@@ -167,18 +181,19 @@ pub(super) fn hooks(environment: &Environment, check: &mut Check<'_>) {
         || "a hook that asks nothing finds nothing".to_owned(),
         "at least 1",
     );
+    for (field, time) in [("deployment.hooks.timeout", hooks.timeout), ("deployment.hooks.watch", hooks.watch)] {
+        check.require(
+            (Span::seconds(10)..=Span::minutes(15)).contains(&time),
+            field,
+            || format!("a Lambda function cannot run for {time}"),
+            "10s to 15m",
+        );
+    }
     check.require(
-        (Span::seconds(10)..=Span::minutes(15)).contains(&hooks.timeout),
-        "deployment.hooks.timeout",
-        || format!("a Lambda function cannot run for {}", hooks.timeout),
-        "10s to 15m",
-    );
-    let waits = environment.deployment.strategy.duration().as_seconds() + environment.deployment.bake.as_seconds();
-    check.require(
-        environment.deployment.strategy == Strategy::AllAtOnce || hooks.timeout.as_seconds() <= waits,
-        "deployment.hooks.timeout",
-        || format!("a hook of {} outlives the deployment it watches", hooks.timeout),
-        "at most the strategy's steps and deployment.bake together",
+        hooks.watch <= environment.deployment.bake,
+        "deployment.hooks.watch",
+        || format!("the old version goes after {}, before MonitorCanary knows", environment.deployment.bake),
+        "at most deployment.bake: MonitorCanary begins when all traffic has moved",
     );
 }
 

@@ -100,9 +100,10 @@ fn limits_of_aws_are_checked_one_by_one() {
         ("  bake: 5m", "  bake: 5m\n  hooks: {code_bucket: b, code_key: canary}", "deployment.hooks.code_key"),
         (
             "  bake: 5m",
-            "  bake: 5m\n  hooks: {code_bucket: b, code_key: c.zip, timeout: 10m}",
+            "  bake: 5m\n  hooks: {code_bucket: b, code_key: c.zip, timeout: 16m}",
             "deployment.hooks.timeout",
         ),
+        ("  bake: 5m", "  bake: 5m\n  hooks: {code_bucket: b, code_key: c.zip, watch: 6m}", "deployment.hooks.watch"),
         (
             "  max: 10",
             "  max: 10\n  schedules: [{name: a, cron: 0 9 * * MON *, min: 1, max: 2}]",
