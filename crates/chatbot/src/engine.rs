@@ -141,31 +141,39 @@ impl Engine {
         self.knowledge.entries.len()
     }
 
-    /// Replies to a message. `previous` is what the same person wrote before it, if anything.
-    pub fn reply(&self, message: &str, previous: Option<&str>) -> Reply {
-        let language = Language::of(message).or_else(|| previous.and_then(Language::of)).unwrap_or(Language::Ja);
+    /// The language of the entries, if all are in one.
+    pub fn only_language(&self) -> Option<Language> {
+        let mut filled = self.shelves.iter().filter(|shelf| !shelf.index.is_empty());
+        filled.next().map(|shelf| shelf.language).filter(|_| filled.next().is_none())
+    }
+
+    /// Replies to a message. `previous` is what the same person wrote before it, if anything. The reply is in the `wished`
+    /// language where it exists in it, otherwise in the message's.
+    pub fn reply(&self, message: &str, previous: Option<&str>, wished: Option<Language>) -> Reply {
+        let language = Language::of(message).or_else(|| previous.and_then(Language::of)).or(wished);
+        let language = language.unwrap_or(Language::Ja);
         let Some(shelf) = self.shelf(language) else {
-            return self.handover(language, 0.0);
+            return self.handover(wished.unwrap_or(language), 0.0);
         };
         let hits = shelf.index.search(message, SUGGESTIONS);
         let best = hits.first().map_or(0.0, |hit| hit.coverage);
         // Whoever writes kanji among Latin names reads Japanese, whichever of the two prevails.
         if best >= self.thresholds.answer && shelf.language == Language::Ja {
-            return self.answer(shelf, &hits[0], false);
+            return self.answer(shelf, &hits[0], wished, false);
         }
         if let Some((other, hit)) = self.other_language(shelf, message) {
-            return self.answer(other, &hit, false);
+            return self.answer(other, &hit, wished, false);
         }
         if best >= self.thresholds.answer {
-            return self.answer(shelf, &hits[0], false);
+            return self.answer(shelf, &hits[0], wished, false);
         }
         if let Some(hit) = previous.and_then(|previous| follow_up(shelf, message, previous, self.thresholds.answer)) {
-            return self.answer(shelf, &hit, true);
+            return self.answer(shelf, &hit, wished, true);
         }
         if best >= self.thresholds.suggest {
-            return self.suggest(shelf, &hits, best);
+            return self.suggest(shelf, &hits, wished, best);
         }
-        self.handover(language, best)
+        self.handover(wished.unwrap_or(language), best)
     }
 
     /// The entries nearest to a message, best first.
@@ -173,7 +181,7 @@ impl Engine {
         let Some(shelf) = self.shelf(Language::of(message).unwrap_or(Language::Ja)) else { return Vec::new() };
         let hits = shelf.index.search(message, limit);
         let passage = |hit: &Hit| {
-            let (entry, wording) = self.entry(shelf, hit)?;
+            let (entry, wording, _) = self.entry(shelf, hit, None)?;
             Some(Passage { citation: cite(entry, wording, hit), answer: wording.answer.clone() })
         };
         hits.iter().filter_map(passage).collect()
@@ -198,13 +206,13 @@ impl Engine {
             .filter(|(_, hit)| hit.coverage >= self.thresholds.answer)
     }
 
-    fn answer(&self, shelf: &Shelf, hit: &Hit, follow_up: bool) -> Reply {
-        let Some((entry, wording)) = self.entry(shelf, hit) else {
-            return self.handover(shelf.language, hit.coverage);
+    fn answer(&self, shelf: &Shelf, hit: &Hit, wished: Option<Language>, follow_up: bool) -> Reply {
+        let Some((entry, wording, language)) = self.entry(shelf, hit, wished) else {
+            return self.handover(wished.unwrap_or(shelf.language), hit.coverage);
         };
         Reply {
             outcome: Outcome::Answer,
-            language: shelf.language,
+            language,
             text: wording.answer.clone(),
             citations: vec![cite(entry, wording, hit)],
             confidence: hit.coverage,
@@ -212,20 +220,21 @@ impl Engine {
         }
     }
 
-    fn suggest(&self, shelf: &Shelf, hits: &[Hit], confidence: f32) -> Reply {
+    fn suggest(&self, shelf: &Shelf, hits: &[Hit], wished: Option<Language>, confidence: f32) -> Reply {
+        let language = wished.unwrap_or(shelf.language);
         let floor = hits.first().map_or(0.0, |hit| hit.score * SUGGESTION_SCORE);
         let citations: Vec<Citation> = hits
             .iter()
             .filter(|hit| hit.score >= floor)
-            .filter_map(|hit| self.entry(shelf, hit).map(|(entry, wording)| cite(entry, wording, hit)))
+            .filter_map(|hit| self.entry(shelf, hit, wished).map(|(entry, wording, _)| cite(entry, wording, hit)))
             .collect();
         let mut text =
-            self.knowledge.replies.get(&shelf.language).map(|replies| replies.did_you_mean.clone()).unwrap_or_default();
+            self.knowledge.replies.get(&language).map(|replies| replies.did_you_mean.clone()).unwrap_or_default();
         for citation in &citations {
             text.push_str("\n- ");
             text.push_str(&citation.title);
         }
-        Reply { outcome: Outcome::DidYouMean, language: shelf.language, text, citations, confidence, follow_up: false }
+        Reply { outcome: Outcome::DidYouMean, language, text, citations, confidence, follow_up: false }
     }
 
     fn handover(&self, language: Language, confidence: f32) -> Reply {
@@ -240,9 +249,12 @@ impl Engine {
         }
     }
 
-    fn entry(&self, shelf: &Shelf, hit: &Hit) -> Option<(&Entry, &Wording)> {
+    /// The entry that was found, in the wished language if it is written in it.
+    fn entry(&self, shelf: &Shelf, hit: &Hit, wished: Option<Language>) -> Option<(&Entry, &Wording, Language)> {
         let entry = &self.knowledge.entries[*shelf.entries.get(hit.document)?];
-        Some((entry, entry.wording(shelf.language)?))
+        let languages = wished.into_iter().chain([shelf.language]);
+        let mut written = languages.filter_map(|language| Some((entry, entry.wording(language)?, language)));
+        written.next()
     }
 }
 

@@ -120,7 +120,7 @@ impl Set {
 pub fn measure_engine(engine: &Engine, questions: &[(String, Option<String>)], thresholds: Thresholds) -> Measured {
     let ask = |(question, entry): &(String, Option<String>)| {
         let started = Instant::now();
-        let reply = engine.reply(question, None);
+        let reply = engine.reply(question, None, None);
         let took = started.elapsed();
         let found: Vec<String> = match reply.outcome {
             Outcome::Answer => reply.citations.into_iter().map(|citation| citation.id).collect(),

@@ -220,6 +220,7 @@ fn done(message: &Message) -> Value {
             "outcome": provenance.outcome,
             "language": provenance.language,
             "confidence": provenance.confidence,
+            "suggestions": provenance.suggestions(),
         }),
         None => json!({"finish_reason": "stop"}),
     }

@@ -32,6 +32,19 @@ const PASSAGES: usize = 5;
 /// Entries named as a model's sources: the best of those it was shown.
 const CITATIONS: usize = 3;
 
+/// What somebody asks.
+#[derive(Debug, Default)]
+pub struct Asked<'a> {
+    /// The conversation to go on with; without it a new one begins.
+    pub conversation: Option<ConversationId>,
+    /// What was said before a new conversation, by a caller that keeps it itself.
+    pub told: &'a [StoredMessage],
+    /// The message.
+    pub message: &'a str,
+    /// The language to reply in; without it the message's.
+    pub locale: Option<Language>,
+}
+
 /// A turn whose question has been kept.
 #[derive(Debug)]
 pub struct Turn {
@@ -69,14 +82,8 @@ impl Replying {
 }
 
 /// Takes a message and begins the reply: in a new conversation, or in one that this caller may see.
-/// `told` is what was said before a new one, by a caller that keeps the conversation itself.
-pub async fn take(
-    app: &Arc<App>,
-    caller: &Caller,
-    conversation: Option<ConversationId>,
-    told: &[StoredMessage],
-    message: &str,
-) -> Result<Turn, Problem> {
+pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<Turn, Problem> {
+    let Asked { conversation, told, message, locale } = asked;
     app.admit_message(caller).await?;
     let (key, before) = match conversation {
         Some(id) => {
@@ -91,14 +98,14 @@ pub async fn take(
     let asked = Message::new(message_id()?, Role::User, message.to_owned(), now_ms());
     match state {
         State::Bot | State::PendingHuman => {}
-        State::Human => return silent(app, caller, key, asked).await,
+        State::Human => return silent(app, caller, key, asked, locale).await,
         State::Closed => return Err(Problem::closed()),
     }
     refuse_while_generating(before.as_ref())?;
 
     let history = before.as_ref().map_or(told, |before| &before.messages);
     let previous = history.iter().rev().map(|stored| &stored.message).find(|message| message.role == Role::User);
-    let reply = caller.tenant.engine.reply(message, previous.map(|message| message.text.as_str()));
+    let reply = caller.tenant.engine.reply(message, previous.map(|message| message.text.as_str()), locale);
     app.metrics.reply(reply.outcome, reply.language, reply.follow_up);
 
     let writing = match reply.outcome {
@@ -151,12 +158,18 @@ async fn keep(
 }
 
 /// A person answers here: the message is kept, and nothing is said.
-async fn silent(app: &App, caller: &Caller, key: ConversationKey, asked: Message) -> Result<Turn, Problem> {
+async fn silent(
+    app: &App,
+    caller: &Caller,
+    key: ConversationKey,
+    asked: Message,
+    locale: Option<Language>,
+) -> Result<Turn, Problem> {
     let kept = app.store.append(&key, State::Human, std::slice::from_ref(&asked)).await;
     kept.map_err(|error| app.store_problem(error))?;
     count_message(app, &key, false, &asked.text);
     handoff::received(app, &caller.tenant, &key, &asked).await?;
-    let language = Language::of(&asked.text).unwrap_or(Language::Ja);
+    let language = locale.or_else(|| Language::of(&asked.text)).unwrap_or(Language::Ja);
     let provenance = Provenance {
         outcome: Outcome::Handover,
         language,

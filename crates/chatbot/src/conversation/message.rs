@@ -126,6 +126,16 @@ pub struct Provenance {
     pub usage: Usage,
 }
 
+impl Provenance {
+    /// The questions that are offered in place of an answer.
+    pub fn suggestions(&self) -> Vec<&str> {
+        match self.outcome {
+            Outcome::DidYouMean => self.citations.iter().map(|citation| citation.title.as_str()).collect(),
+            Outcome::Answer | Outcome::Handover => Vec::new(),
+        }
+    }
+}
+
 /// What wrote a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

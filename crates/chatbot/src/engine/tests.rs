@@ -1,7 +1,7 @@
 //! The built-in knowledge, asked in words it does not contain.
 
-use super::{Engine, Outcome};
-use crate::knowledge::Knowledge;
+use super::{Engine, Outcome, Thresholds};
+use crate::knowledge::{Format, Knowledge};
 use crate::text::Language;
 
 fn engine() -> Engine {
@@ -65,7 +65,7 @@ const UNKNOWN: &[&str] = &[
 #[test]
 fn paraphrases_find_their_entry() {
     let engine = engine();
-    let replies: Vec<_> = PARAPHRASES.iter().map(|&(text, id)| (text, id, engine.reply(text, None))).collect();
+    let replies: Vec<_> = PARAPHRASES.iter().map(|&(text, id)| (text, id, engine.reply(text, None, None))).collect();
     for (text, id, reply) in &replies {
         let first = reply.citations.first().map(|citation| citation.id.as_str());
         assert_eq!(first, Some(*id), "{text}: {reply:?}");
@@ -79,7 +79,7 @@ fn what_is_not_known_is_not_answered() {
     let engine = engine();
     let mut handed_over = 0;
     for text in UNKNOWN {
-        let reply = engine.reply(text, None);
+        let reply = engine.reply(text, None, None);
         assert_ne!(reply.outcome, Outcome::Answer, "{text}: {reply:?}");
         handed_over += usize::from(reply.outcome == Outcome::Handover);
     }
@@ -94,7 +94,7 @@ fn every_listed_phrasing_is_answered_by_its_entry() {
         for language in Language::ALL {
             let wording = entry.wording(language).expect("bilingual");
             for text in wording.phrasings.iter().chain([&wording.question]) {
-                let reply = engine.reply(text, None);
+                let reply = engine.reply(text, None, None);
                 assert_eq!(reply.outcome, Outcome::Answer, "{text}: {reply:?}");
                 assert_eq!(reply.citations[0].id, entry.id, "{text}");
             }
@@ -105,16 +105,16 @@ fn every_listed_phrasing_is_answered_by_its_entry() {
 #[test]
 fn the_reply_is_in_the_language_of_the_question() {
     let engine = engine();
-    assert_eq!(engine.reply("パスワードを忘れた", None).language, Language::Ja);
-    assert_eq!(engine.reply("I forgot my password", None).language, Language::En);
-    assert_eq!(engine.reply("Slack連携", None).language, Language::Ja, "although Latin letters prevail");
-    assert_eq!(engine.reply("???", Some("I forgot my password")).language, Language::En);
+    assert_eq!(engine.reply("パスワードを忘れた", None, None).language, Language::Ja);
+    assert_eq!(engine.reply("I forgot my password", None, None).language, Language::En);
+    assert_eq!(engine.reply("Slack連携", None, None).language, Language::Ja, "although Latin letters prevail");
+    assert_eq!(engine.reply("???", Some("I forgot my password"), None).language, Language::En);
 }
 
 #[test]
 fn suggestions_are_cited_and_listed() {
     let engine = engine();
-    let reply = engine.reply("how can I resett my pasword", None);
+    let reply = engine.reply("how can I resett my pasword", None, None);
     assert_eq!(reply.outcome, Outcome::DidYouMean, "{reply:?}");
     assert!((1..=3).contains(&reply.citations.len()));
     assert!(reply.citations.iter().all(|citation| reply.text.contains(&citation.title)));
@@ -123,13 +123,13 @@ fn suggestions_are_cited_and_listed() {
 #[test]
 fn a_short_follow_up_uses_the_previous_message() {
     let engine = engine();
-    let alone = engine.reply("いつから有効になる？", None);
+    let alone = engine.reply("いつから有効になる？", None, None);
     assert_ne!(alone.outcome, Outcome::Answer, "{alone:?}");
-    let reply = engine.reply("いつから有効になる？", Some("プランをダウングレードしたい"));
+    let reply = engine.reply("いつから有効になる？", Some("プランをダウングレードしたい"), None);
     assert_eq!(reply.citations[0].id, "change-plan");
     assert!(reply.follow_up);
 
-    let unrelated = engine.reply("pizza?", Some("I forgot my password"));
+    let unrelated = engine.reply("pizza?", Some("I forgot my password"), None);
     assert_ne!(unrelated.outcome, Outcome::Answer, "{unrelated:?}");
 }
 
@@ -149,7 +149,48 @@ entries:
 ";
     let engine = Engine::new(Knowledge::parse(text, "test").expect("valid"));
     for question in ["水引", "ポチ袋の種類"] {
-        let reply = engine.reply(question, None);
+        let reply = engine.reply(question, None, None);
         assert_eq!((reply.outcome, reply.citations[0].id.as_str()), (Outcome::Answer, "a"), "{question}: {reply:?}");
     }
+}
+
+#[test]
+fn the_wished_language_is_answered_in_where_it_exists() {
+    let knowledge = Knowledge::import(
+        Format::Csv,
+        "id,language,question,answer\nhours,ja,営業時間は何時までですか,18時までです。\nhours,en,When do you close?,At six.\n\
+         parking,ja,駐車場はありますか,30台あります。\n"
+            .as_bytes(),
+        "test",
+        None,
+    );
+    let engine = Engine::new(knowledge.unwrap());
+    let reply = |message, wished| {
+        let reply = engine.reply(message, None, wished);
+        (reply.outcome, reply.language, reply.text)
+    };
+    let answer = |language, text: &str| (Outcome::Answer, language, text.to_owned());
+    let (ja, en) = (Language::Ja, Language::En);
+    assert_eq!(reply("営業時間は何時まで？", None), answer(ja, "18時までです。"));
+    assert_eq!(reply("営業時間は何時まで？", Some(en)), answer(en, "At six."));
+    assert_eq!(reply("When do you close?", Some(ja)), answer(ja, "18時までです。"));
+    assert_eq!(reply("駐車場はありますか", Some(en)), answer(ja, "30台あります。"), "it exists in no other");
+    let (outcome, language, text) = reply("富士山の高さを教えて", Some(en));
+    assert_eq!((outcome, language), (Outcome::Handover, en));
+    assert_eq!(text, engine.knowledge().replies[&en].handover);
+    assert_eq!(reply("???", Some(en)).1, en);
+
+    let unsure = Thresholds { answer: 1.0, suggest: 0.01 };
+    let offered = Engine::with_thresholds(engine.knowledge().clone(), unsure).reply("営業の場所", None, Some(en));
+    assert_eq!((offered.outcome, offered.language), (Outcome::DidYouMean, en));
+    assert!(offered.text.starts_with(&engine.knowledge().replies[&en].did_you_mean), "{}", offered.text);
+    assert_eq!(offered.citations[0].title, "When do you close?");
+}
+
+#[test]
+fn one_language_is_told_from_two() {
+    let knowledge = |csv: &str| Knowledge::import(Format::Csv, csv.as_bytes(), "test", None).unwrap();
+    let japanese = knowledge("question,answer\n駐車場はありますか,30台あります。\n");
+    assert_eq!(Engine::new(japanese).only_language(), Some(Language::Ja));
+    assert_eq!(engine().only_language(), None);
 }

@@ -7,11 +7,11 @@ use super::*;
 use crate::access::{Caller, Proof};
 use crate::answer::{AnswerWriter, Question};
 use crate::config::Config;
-use crate::conversation::{MemoryStore, State, StoredMessage};
+use crate::conversation::{ConversationId, MemoryStore, State, StoredMessage};
 use crate::knowledge::Knowledge;
 use crate::session::Signer;
 use crate::tenant::{Handoff, Registry, Scopes, Settings};
-use crate::turn::{self, Replying, Turn};
+use crate::turn::{self, Asked, Replying, Turn};
 
 /// Writes what the test says, when it says so.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ async fn asked() -> Test {
     app.writer = Some(Arc::new(Script(Mutex::new(Some(pieces)))));
     let app = Arc::new(app);
     let caller = Caller { tenant, proof: Proof::Nothing, scopes: Scopes::new(), end_user: None };
-    let Turn { key, reply } = turn::take(&app, &caller, None, &[], "What is the capital of France?").await.unwrap();
+    let Turn { key, reply } = turn::take(&app, &caller, says(None, "What is the capital of France?")).await.unwrap();
     let Replying::Live(reader) = reply else { panic!("the script was not asked") };
     Test { app, caller, pen, key, reader }
 }
@@ -75,6 +75,10 @@ fn ending() -> Written {
     let ending =
         Ending { model: "m".into(), finish_reason: FinishReason::Stop, input_tokens: Some(7), output_tokens: None };
     Written::End(ending)
+}
+
+fn says(conversation: Option<ConversationId>, message: &str) -> Asked<'_> {
+    Asked { conversation, message, ..Asked::default() }
 }
 
 #[tokio::test]
@@ -207,10 +211,10 @@ async fn a_reply_whose_process_is_gone_becomes_a_failure() {
 async fn the_next_question_waits_for_the_reply() {
     let mut test = asked().await;
     let id = test.key.id.clone();
-    let refused = turn::take(&test.app, &test.caller, Some(id.clone()), &[], "Hello").await.unwrap_err();
+    let refused = turn::take(&test.app, &test.caller, says(Some(id.clone()), "Hello")).await.unwrap_err();
     assert_eq!(refused.code, "reply_in_progress");
     test.pen.send(ending()).unwrap();
     test.ended().await;
-    turn::take(&test.app, &test.caller, Some(id), &[], "Hello").await.unwrap();
+    turn::take(&test.app, &test.caller, says(Some(id), "Hello")).await.unwrap();
     assert_eq!(test.app.store.load(&test.key, 9).await.unwrap().state, State::Bot);
 }

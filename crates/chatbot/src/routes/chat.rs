@@ -20,7 +20,7 @@ use crate::observe::RequestId;
 use crate::problem::Problem;
 use crate::stream;
 use crate::text::Language;
-use crate::turn::{self, Replying, Turn};
+use crate::turn::{self, Asked, Replying, Turn};
 
 /// The longest message, in characters.
 pub const MESSAGE_LIMIT: usize = 4_000;
@@ -35,6 +35,10 @@ pub struct ChatRequest {
     /// The conversation to go on with; without it a new one begins.
     #[serde(default)]
     conversation_id: Option<String>,
+    /// The language to reply in, as a tag such as `ja` or `en-GB`, where the reply exists in it. Without one, or
+    /// with one that is not spoken here, the message's.
+    #[serde(default)]
+    locale: Option<String>,
     /// True for server-sent events, in place of what `Accept` says.
     #[serde(default)]
     stream: Option<bool>,
@@ -59,6 +63,8 @@ pub struct ProvenanceView<'a> {
     outcome: Outcome,
     confidence: f64,
     citations: &'a [Citation],
+    /// Questions to ask instead, when the message was only half understood.
+    suggestions: Vec<&'a str>,
     source: Source,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
@@ -90,8 +96,9 @@ pub async fn chat(
     let asked: ChatRequest = body::json(request).await?;
     let message = text(&asked.message)?;
     let conversation = asked.conversation_id.as_deref().map(conversation_id).transpose()?;
+    let locale = asked.locale.as_deref().and_then(Language::of_tag);
     // The question is kept before the first byte goes out: a lost connection loses nothing.
-    let turn = turn::take(&app, &caller, conversation, &[], message).await?;
+    let turn = turn::take(&app, &caller, Asked { conversation, message, locale, ..Asked::default() }).await?;
     // The body's word is more particular than the header's.
     Ok(respond(&app, turn, asked.stream.unwrap_or(wants_events), request_id).await)
 }
@@ -146,6 +153,7 @@ fn whole(key: &ConversationKey, message: &Message) -> Response {
         outcome: provenance.outcome,
         confidence: provenance.confidence,
         citations: &provenance.citations,
+        suggestions: provenance.suggestions(),
         source: provenance.source,
         model: provenance.model.as_deref(),
         finish_reason: provenance.finish_reason,

@@ -23,7 +23,7 @@ use crate::conversation::{Message, Role, StoredMessage};
 use crate::idempotency::IsReply;
 use crate::observe::RequestId;
 use crate::problem::Problem;
-use crate::turn::{self, Turn};
+use crate::turn::{self, Asked, Turn};
 
 /// The only model there is: the tenant's bot.
 const MODEL: &str = "smartbot";
@@ -66,7 +66,8 @@ pub async fn create(
         return Err(Problem::invalid("unsupported_parameter", "n must be 1."));
     }
     let (told, question) = split(asked.messages)?;
-    let turn = turn::take(&app, &caller, None, &told, text(&question)?).await?;
+    let question = Asked { conversation: None, told: &told, message: text(&question)?, locale: None };
+    let turn = turn::take(&app, &caller, question).await?;
     Ok(respond(&app, turn, asked.stream, asked.stream_options, request_id).await)
 }
 

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::body;
 use crate::clock::now_ms;
 use crate::conversation::{
-    ConversationId, ConversationKey, Failure, Feedback, FinishReason, Message, Rating, Role, Source,
+    ConversationId, ConversationKey, Failure, Feedback, FinishReason, Message, Provenance, Rating, Role, Source,
     State as Answering, Status, StoreError, StoredMessage,
 };
 use crate::engine::{Citation, Outcome};
@@ -66,6 +66,9 @@ pub struct MessageView {
     source: Option<Source>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     citations: Vec<Citation>,
+    /// Questions to ask instead, when the message was only half understood.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suggestions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     feedback: Option<Rating>,
 }
@@ -75,9 +78,11 @@ impl From<StoredMessage> for MessageView {
         let message = if message.is_orphaned(now_ms()) { interrupted(message) } else { message };
         let Message { id, role, text, at_ms, status, failure, provenance, feedback, .. } = message;
         let (outcome, source) = provenance.as_ref().map(|from| (from.outcome, from.source)).unzip();
+        let suggestions = provenance.as_ref().map(Provenance::suggestions).unwrap_or_default();
+        let suggestions = suggestions.into_iter().map(str::to_owned).collect();
         let citations = provenance.map(|from| from.citations).unwrap_or_default();
         let feedback = feedback.map(|feedback| feedback.rating);
-        Self { id, seq, role, text, at_ms, status, failure, outcome, source, citations, feedback }
+        Self { id, seq, role, text, at_ms, status, failure, outcome, source, citations, suggestions, feedback }
     }
 }
 

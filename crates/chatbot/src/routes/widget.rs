@@ -30,7 +30,7 @@ pub struct SessionReply<'a> {
     token: String,
     /// Until when it is good, in milliseconds since 1970.
     expires_at: u64,
-    /// The language to greet in, if the tenant speaks only one.
+    /// The language to greet in, if the tenant's entries are all in one.
     locale: Option<Language>,
     /// What the tenant is called.
     name: &'a str,
@@ -52,6 +52,6 @@ pub async fn sessions(State(app): State<Arc<App>>, request: Request) -> Result<R
     if !standing.allowed {
         return Err(standing.problem("The tenant"));
     }
-    let name = found.tenant.settings.name.as_str();
-    Ok(body::answer(&SessionReply { token: token.token, expires_at: token.expires_ms, locale: None, name }))
+    let (name, locale) = (found.tenant.settings.name.as_str(), found.tenant.engine.only_language());
+    Ok(body::answer(&SessionReply { token: token.token, expires_at: token.expires_ms, locale, name }))
 }

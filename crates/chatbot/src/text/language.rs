@@ -36,6 +36,12 @@ impl Language {
         }
     }
 
+    /// The language of a tag such as `ja` or `en-GB`, if it is spoken here.
+    pub fn of_tag(tag: &str) -> Option<Language> {
+        let primary = tag.trim().split(['-', '_']).next().unwrap_or_default();
+        Language::ALL.into_iter().find(|language| language.code().eq_ignore_ascii_case(primary))
+    }
+
     /// The code used in JSON, logs and metrics.
     pub fn code(self) -> &'static str {
         match self {
@@ -57,5 +63,12 @@ mod tests {
         assert_eq!(Language::of("What does 請求書 mean on my account page"), Some(En));
         assert_eq!(Language::of("ﾊﾟｽﾜｰﾄﾞ"), Some(Ja), "half-width kana counts");
         assert_eq!(Language::of("123 !?"), None);
+    }
+
+    #[test]
+    fn tags_name_languages() {
+        assert_eq!(["ja", "JA-jp", "ja_JP"].map(Language::of_tag), [Some(Ja); 3]);
+        assert_eq!(Language::of_tag("en-GB"), Some(En));
+        assert_eq!(["", "fr", "jam", "eng"].map(Language::of_tag), [None; 4]);
     }
 }

@@ -46,6 +46,41 @@ fn a_question_is_answered_in_json() {
 }
 
 #[test]
+fn the_locale_chooses_the_language_of_the_reply() {
+    let (_directory, server) = server();
+    let reply = |message: &str, locale: &str| ask(server.address, &json!({"message": message, "locale": locale})).1;
+    let english = reply("パスワードを忘れてしまいました", "en-GB");
+    assert_eq!((&english["language"], &english["citations"][0]["id"]), (&json!("en"), &json!("password-reset")));
+    assert!(english["citations"][0]["title"].as_str().unwrap().is_ascii(), "{english}");
+    assert_eq!(reply("I forgot my password", "ja")["language"], "ja");
+    assert_eq!(reply("I forgot my password", "fr")["language"], "en", "not spoken here: the message's");
+    let nothing = reply("富士山の高さを教えて", "en");
+    assert_eq!((&nothing["outcome"], &nothing["language"]), (&json!("handover"), &json!("en")));
+    assert!(nothing["answer"].as_str().unwrap().is_ascii());
+}
+
+#[test]
+fn suggestions_are_questions_to_ask_instead() {
+    let (_directory, server) = server();
+    let question = json!({"message": "Is there a way to forget my password and pay the invoice?"});
+    let (_, reply) = ask(server.address, &question);
+    assert_eq!(reply["outcome"], "did_you_mean", "{reply}");
+    let suggestions: Vec<&str> = reply["suggestions"].as_array().unwrap().iter().filter_map(|s| s.as_str()).collect();
+    assert!((1..=3).contains(&suggestions.len()), "{reply}");
+    let titles: Vec<_> = reply["citations"].as_array().unwrap().iter().map(|citation| &citation["title"]).collect();
+    assert_eq!(titles, suggestions);
+    assert_eq!(ask(server.address, &json!({"message": suggestions[0]})).1["outcome"], "answer");
+
+    let events = post(server.address, &question, &[("accept", "text/event-stream")]).events();
+    assert_eq!(events.last().unwrap().data["suggestions"], reply["suggestions"]);
+    let id = reply["conversation_id"].as_str().unwrap();
+    let kept = get(server.address, &format!("/v1/conversations/{id}/messages")).json();
+    assert_eq!(kept["messages"][1]["suggestions"], reply["suggestions"]);
+    let (_, answered) = ask(server.address, &json!({"message": "I forgot my password"}));
+    assert_eq!(answered["suggestions"], json!([]));
+}
+
+#[test]
 fn a_stream_has_all_events_in_order() {
     let (_directory, server) = server();
     for (body, accept) in [

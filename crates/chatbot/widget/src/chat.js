@@ -9,8 +9,9 @@ const LOOK_CLOSED_MS = 15_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 class Chat {
-  constructor(client, memory, view, locale) {
-    Object.assign(this, { client, memory, view, locale, messages: [] });
+  /** `wished` is the language of the page, `locale` the one that answers must be in, if there is one. */
+  constructor(client, memory, view, { wished, locale }) {
+    Object.assign(this, { client, memory, view, wished, locale, messages: [] });
     addEventListener("pagehide", () => this.keepPartial());
   }
 
@@ -31,7 +32,7 @@ class Chat {
     const { name, locale } = await this.client.session();
     this.view.named(name);
     const tenants = spoken(locale);
-    if (!this.locale && tenants) this.view.localise(tenants);
+    if (!this.wished && tenants) this.view.localise(tenants);
     await this.history();
     this.offerUnsent();
   }

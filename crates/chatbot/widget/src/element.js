@@ -30,7 +30,7 @@ class SmartbotWidget extends HTMLElement {
       },
     );
     this.view = view;
-    this.chat = new Chat(new Client(base, key, this.memory), this.memory, view, wished);
+    this.chat = new Chat(new Client(base, key, this.memory), this.memory, view, { wished, locale: spoken(locale) });
     if (this.memory.get("open")) this.show(true, false);
     else if (this.memory.get("waiting")) this.chat.load();
   }

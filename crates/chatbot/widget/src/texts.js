@@ -1,4 +1,4 @@
-// What the widget itself says. Answers come from the service, in the language of the question.
+// What the widget itself says. Answers come from the service.
 
 const TEXTS = {
   ja: {

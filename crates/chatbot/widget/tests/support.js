@@ -30,8 +30,8 @@ export function launch() {
   });
 }
 
-/** The real program on a free port. `tenants` is the content of its tenants file. */
-export async function startSmartbot({ variables = {}, tenants, knowledge } = {}) {
+/** The real program on a free port. `tenants` is the content of its tenants file, `files` what is beside it. */
+export async function startSmartbot({ variables = {}, tenants, files = {} } = {}) {
   const directory = mkdtempSync(path.join(tmpdir(), "smartbot-widget-"));
   const env = {
     LISTEN: "127.0.0.1:0",
@@ -45,10 +45,7 @@ export async function startSmartbot({ variables = {}, tenants, knowledge } = {})
     env.TENANTS_FILE = path.join(directory, "tenants.json");
     writeFileSync(env.TENANTS_FILE, JSON.stringify({ schema: 1, tenants }));
   }
-  if (knowledge) {
-    env.KNOWLEDGE_FILE = path.join(directory, "knowledge.json");
-    writeFileSync(env.KNOWLEDGE_FILE, JSON.stringify(knowledge));
-  }
+  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(directory, name), text);
   const child = spawn(PROGRAM, { env, stdio: ["ignore", "pipe", "inherit"] });
   const lines = createInterface({ input: child.stdout });
   const address = await new Promise((resolve, reject) => {

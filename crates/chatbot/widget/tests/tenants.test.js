@@ -17,9 +17,13 @@ before(async () => {
       tenant("blue", [site.url]),
       // Nothing is ever sure enough to be its answer.
       tenant("unsure", [site.url], { thresholds: { answer: 1, suggest: 0.01 } }),
+      tenant("kyoto", [site.url], { knowledge: "kyoto.csv" }),
       tenant("elsewhere", ["https://elsewhere.example"]),
     ],
+    files: { "kyoto.csv": "question,answer\n定休日はいつですか,水曜日です。\n" },
   });
+  put("/kyoto", script("kyoto"), "");
+  put("/english", script("red", 'data-locale="en"'), "ja");
   put("/red", script("red"));
   put("/blue", script("blue"));
   put("/anna", script("red", 'data-user="anna"'));
@@ -41,8 +45,8 @@ function script(id, attributes = "") {
   return `<script async src="${smartbot.url}/widget.js" data-key="sb_pub_${id}" ${attributes}></script>`;
 }
 
-function put(path, scripts) {
-  site.pages[path] = { service: smartbot.url, scripts };
+function put(path, scripts, lang) {
+  site.pages[path] = { service: smartbot.url, scripts, lang };
 }
 
 async function visit(path) {
@@ -165,6 +169,44 @@ test("what may be meant is offered as buttons", async () => {
   await page.locator(".message.assistant[data-status=complete]").nth(1).waitFor();
   assert.equal(await widget.questions.last().innerText(), offered[0]);
   assert.ok(await widget.field.evaluate((field) => field.getRootNode().activeElement === field));
+});
+
+test("what may be meant is chosen by keyboard", async () => {
+  const widget = await visit("/unsure");
+  await widget.open();
+  await widget.ask("Is there a way to forget my password and pay the invoice?");
+  const offered = await widget.lastAnswer.locator(".choice").allInnerTexts();
+  const focused = () => widget.field.evaluate((field) => field.getRootNode().activeElement.textContent);
+  for (let presses = 0; presses < 20 && (await focused()) !== offered[1]; presses += 1) await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("Enter");
+  await page.locator(".message.assistant[data-status=complete]").nth(1).waitFor();
+  assert.equal(await widget.questions.last().innerText(), offered[1]);
+  assert.ok(await widget.field.evaluate((field) => field.getRootNode().activeElement === field), "and one can go on writing");
+});
+
+test("what may be meant is still offered after a reload", async () => {
+  const widget = await visit("/unsure");
+  await widget.open();
+  await widget.ask("Is there a way to forget my password and pay the invoice?");
+  const offered = await widget.lastAnswer.locator(".choice").allInnerTexts();
+  await page.reload();
+  await widget.lastAnswer.locator(".choice").first().waitFor();
+  assert.deepEqual(await widget.lastAnswer.locator(".choice").allInnerTexts(), offered);
+});
+
+test("a site may fix the language of widget and answers", async () => {
+  const widget = await visit("/english");
+  await widget.open();
+  await page.getByText("Hello! Ask me anything.").waitFor();
+  assert.match(await widget.ask("パスワードを忘れました"), /password/);
+  assert.match(await widget.ask("富士山の高さを教えて"), /^[\x20-\x7e]+$/, "it has no answer, and says so in English");
+});
+
+test("a page without a language is greeted in the tenant's only one", async () => {
+  const widget = await visit("/kyoto");
+  await widget.open();
+  await page.getByText("こんにちは。ご質問を入力してください。").waitFor();
+  assert.equal(await widget.ask("定休日はいつ？"), "水曜日です。");
 });
 
 test("a person takes over, answers, and gives back", async () => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::MODEL;
-use crate::conversation::{ConversationId, FinishReason, Message as Reply};
+use crate::conversation::{ConversationId, FinishReason, Message as Reply, Provenance};
 use crate::engine::{Citation, Outcome};
 
 /// A request. What it holds beside this (temperature, tools, …) has no meaning for answers from knowledge.
@@ -126,6 +126,7 @@ pub(super) struct Extension<'a> {
     message_id: &'a str,
     outcome: Option<Outcome>,
     citations: &'a [Citation],
+    suggestions: Vec<&'a str>,
 }
 
 /// One event of a streamed reply.
@@ -266,5 +267,6 @@ fn extension<'a>(conversation_id: &'a ConversationId, reply: &'a Reply) -> Exten
         message_id: &reply.id,
         outcome: provenance.map(|provenance| provenance.outcome),
         citations: provenance.map_or(&[][..], |provenance| &provenance.citations),
+        suggestions: provenance.map(Provenance::suggestions).unwrap_or_default(),
     }
 }
