@@ -33,3 +33,11 @@ pub fn provenance(image: &Image, build: &Build<'_>) -> Result<Artifact, Error> {
     let annotations = BTreeMap::from([(PREDICATE_TYPE.to_owned(), provenance::PREDICATE.to_owned())]);
     Artifact::new(provenance::MEDIA_TYPE, &image.manifest.descriptor, content, annotations)
 }
+
+/// The provenance statement that is attached to an image.
+#[must_use]
+pub fn statement(image: &Image) -> Option<&[u8]> {
+    let is_provenance =
+        |artifact: &&Artifact| artifact.descriptor.artifact_type.as_deref() == Some(provenance::MEDIA_TYPE);
+    image.artifacts.iter().find(is_provenance)?.blobs.first().map(|content| content.bytes.as_ref())
+}

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::archive;
 use crate::assemble::{self, Image};
+use crate::attachments;
 use crate::compile::{Program, Workspace};
 use crate::credentials::Credentials;
 use crate::digest::Digest;
@@ -175,6 +176,9 @@ pub async fn run(request: &Request, settings: &Settings, progress: Progress<'_>)
             registry.push(image, &tags).await?;
             if let Some(signer) = &signer {
                 registry.sign(image.digest(), signer).await?;
+                if let Some(statement) = attachments::statement(image) {
+                    registry.attest(image.digest(), statement, signer).await?;
+                }
                 progress(Step::Signed { digest: image.digest(), key: &signer.public().await?.id()? });
             }
             Some(repository)

@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod attachments;
+pub mod attestation;
 pub mod auditable;
 mod aws;
 pub mod build;

@@ -114,6 +114,15 @@ pub enum Step<'a> {
         /// The image.
         digest: &'a Digest,
     },
+    /// Somebody with a key that is asked for says where the image comes from.
+    Provenance {
+        /// The commit it was built from.
+        revision: &'a str,
+        /// Who built it.
+        builder: &'a str,
+    },
+    /// Nobody says so with a signature.
+    NoProvenance,
     /// No bill of materials is attached; one is made from the list in the binary.
     BillFromBinary,
     /// A request failed in a way that may pass.

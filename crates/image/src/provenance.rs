@@ -1,6 +1,6 @@
 //! Where an image comes from: a SLSA v1 provenance in an in-toto statement, <https://slsa.dev/spec/v1.0/provenance>.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dependencies::Dependencies;
 use crate::digest::Digest;
@@ -41,6 +41,57 @@ pub struct Build<'a> {
     pub codebuild: Option<&'a str>,
     /// What the binary is made of.
     pub dependencies: &'a Dependencies,
+}
+
+/// What a statement says of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The commit it was built from.
+    pub revision: String,
+    /// Who built it.
+    pub builder: String,
+}
+
+impl Claim {
+    /// Reads a statement about the image `digest`.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn read(statement: &[u8], digest: &Digest) -> Result<Self, &'static str> {
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let statement: Claims = serde_json::from_slice(statement).map_err(|_| "its statement is not understood")?;
+        if statement.predicate_type != PREDICATE {
+            return Err("it states something else than a provenance");
+        }
+        if statement.subject.iter().all(|subject| subject.digest.sha256.as_deref() != Some(digest.hex())) {
+            return Err("it is about another image");
+        }
+        let run = &statement.predicate["runDetails"]["builder"]["id"];
+        let parameters = &statement.predicate["buildDefinition"]["externalParameters"];
+        let (Some(builder), Some(revision)) = (text(run), text(&parameters["revision"])) else {
+            return Err("its statement names no builder or no commit");
+        };
+        Ok(Self { revision, builder })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Claims {
+    subject: Vec<ClaimedSubject>,
+    predicate_type: String,
+    // Builders differ in what they write beside the two that are read.
+    predicate: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct ClaimedSubject {
+    digest: ClaimedDigest,
+}
+
+#[derive(Deserialize)]
+struct ClaimedDigest {
+    sha256: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -68,6 +68,24 @@ pub enum SignatureError {
         /// What is wrong with each signature.
         reason: String,
     },
+    /// Nobody vouches for where it comes from, although that was asked for.
+    #[error("no signed provenance of {digest}: there is no tag `{tag}` beside it")]
+    NoProvenance {
+        /// The image.
+        digest: Digest,
+        /// Where it would be.
+        tag: String,
+    },
+    /// Somebody says where it comes from, but with none of these keys.
+    #[error("the provenance of {digest} is not signed with the key {keys}: {reason}")]
+    WrongProvenance {
+        /// The image.
+        digest: Digest,
+        /// The keys.
+        keys: String,
+        /// What is wrong with each of them.
+        reason: String,
+    },
 }
 
 impl SignatureError {
@@ -76,7 +94,12 @@ impl SignatureError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "sign it with `image sign`, if you know where it comes from",
-            Self::Wrong { .. } => "do not run it before you know who signed it; `image verify` takes another --key",
+            Self::NoProvenance { .. } => {
+                "`image build --push --sign KEY` signs it; what was signed later with `image sign` has none"
+            }
+            Self::Wrong { .. } | Self::WrongProvenance { .. } => {
+                "do not run it before you know who signed it; `image verify` takes another --key"
+            }
         }
     }
 }

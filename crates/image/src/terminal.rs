@@ -65,6 +65,8 @@ impl Terminal {
             Step::Tagged { tag, moved_from: Some(old) } => ("Tagged", format!("{tag} (it named {old} before)")),
             Step::Signed { digest, key } => ("Signed", format!("{digest} with the key {key}")),
             Step::SignaturePresent { digest } => ("Present", format!("signature of {digest}")),
+            Step::Provenance { revision, builder } => ("Verified", format!("commit {revision}, built by {builder}")),
+            Step::NoProvenance => ("Warning", "no signed provenance: only who signed the image is known".to_owned()),
             Step::BillFromBinary => (
                 "Warning",
                 "no bill of materials is attached; this one is made from the list in the binary, without checksums and licences"

@@ -8,13 +8,15 @@ use image::credentials::Credentials;
 use image::key::PrivateKey;
 use image::login::Login;
 use image::progress::{Progress, Step};
+use image::provenance::Claim;
 use image::registry::{Options, Reference, Repository, Signed};
 use image::sbom::Format;
 use image::scan::advisories::Advisories;
 use image::scan::{self, Judge, Outcome, Policy, Verdict};
 use image::settings::Settings;
+use image::signature::SignatureError;
 use image::signer::{self, Signer};
-use image::{Digest, Error, Registry, ecr};
+use image::{Digest, Error, Registry, attestation, ecr};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -35,13 +37,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "KEY", env = "IMAGE_SIGNING_KEY")]
         key: String,
     },
-    /// Make sure that an image is signed with a key; exit code 65 if it is not.
+    /// Make sure that an image is signed with a key, and so is what is said of where it comes from; exit code 65 if not.
     Verify {
         #[command(flatten)]
         image: ImageArguments,
         /// The public key: a PEM file, or awskms:///ID in a build with the feature `kms`. Of several, one is enough.
         #[arg(long = "key", value_name = "KEY", required = true)]
         keys: Vec<String>,
+        /// Refuse an image without signed provenance, too: what `image sign` signed later has none.
+        #[arg(long)]
+        provenance: bool,
         /// Download the whole image, too, and check every byte.
         #[arg(long)]
         content: bool,
@@ -140,13 +145,24 @@ pub(crate) async fn run(command: &Command, settings: &Settings, progress: Progre
             }
             terminal::line(&format!("{}@{digest}", registry.repository()))
         }
-        Command::Verify { image, keys, content } => {
+        Command::Verify { image, keys, provenance, content } => {
             let mut known = Vec::new();
             for key in keys {
                 known.push(signer::verification_key(key).await?);
             }
             let (registry, digest) = image.open(settings, progress).await?;
             registry.verify(&digest, &known).await?;
+            match registry.provenance(&digest, &known).await? {
+                Some(Claim { revision, builder }) => {
+                    progress(Step::Provenance { revision: &revision, builder: &builder });
+                }
+                None if *provenance => {
+                    return Err(
+                        Error::from(SignatureError::NoProvenance { tag: attestation::tag(&digest), digest }).into()
+                    );
+                }
+                None => progress(Step::NoProvenance),
+            }
             if *content {
                 registry.pull(&digest).await.map_err(Error::from)?;
             }

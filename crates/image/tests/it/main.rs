@@ -1,6 +1,7 @@
 //! Integration tests of the image builder.
 
 mod archive;
+mod attestation;
 mod build;
 mod content;
 mod credentials;

@@ -29,7 +29,7 @@ use crate::server::{Endpoint, Server, client};
 const CREATED: &str = "2023-11-14T22:13:20Z";
 
 /// An image whose binary lists what it is made of, with all that is attached to it.
-fn image() -> Image {
+pub(crate) fn image() -> Image {
     let binary = embed(&crate::sbom::elf(), &dependencies()).expect("embedded");
     let layers = layer::of_binary(binary, None).expect("layers");
     let mut image = assemble(layers, Architecture::Amd64, &source(), &Default::default()).expect("an image");
@@ -53,7 +53,7 @@ fn image() -> Image {
     image
 }
 
-fn tags() -> Vec<Tag> {
+pub(crate) fn tags() -> Vec<Tag> {
     vec!["0123456".parse().expect("a tag")]
 }
 
@@ -207,7 +207,7 @@ async fn a_tampered_signature_payload_or_blob_is_refused() {
 }
 
 /// The program, as a person calls it.
-fn program(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn program(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_image"))
         .args(arguments)
         .current_dir(folder)
