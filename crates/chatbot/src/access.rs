@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
@@ -92,17 +92,17 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// Lets a request through when it has the access its route needs and its tenant is not too fast.
-pub async fn guard(State((app, needs)): State<(Arc<App>, Needs)>, request: Request, next: Next) -> Response {
+pub async fn guard(app: &Arc<App>, needs: Needs, request: Request, next: Next) -> Response {
     let allowed = match needs.access {
         Access::Public => Ok(None),
-        Access::Operator => operator(&app, request.headers()).map(|()| None),
-        Access::Tenant(scope) => authenticate(&app, request.headers())
+        Access::Operator => operator(app, request.headers()).map(|()| None),
+        Access::Tenant(scope) => authenticate(app, request.headers())
             .and_then(|caller| if caller.scopes.contains(&scope) { Ok(Some(caller)) } else { Err(forbidden(scope)) }),
     };
     let tenant = allowed.as_ref().ok().and_then(Option::as_ref).map(|caller| Arc::clone(&caller.tenant));
-    let origin = cors::allowed(&app, tenant.as_deref(), request.headers());
+    let origin = cors::allowed(app, tenant.as_deref(), request.headers());
     let mut response = match allowed {
-        Ok(Some(caller)) => limited(&app, caller, needs.once, request, next).await,
+        Ok(Some(caller)) => limited(app, caller, needs.once, request, next).await,
         Ok(None) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };

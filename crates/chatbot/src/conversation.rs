@@ -1,6 +1,6 @@
 //! Conversations: what was said, kept where a deployment does not lose it.
 //!
-//! [`ConversationStore`] is the boundary. [`FileStore`] keeps one append-only file per conversation
+//! [`ConversationStore`] is the boundary. [`FileStore`] appends to files
 //! and is shared by every process on the machine (blue and green run at the same time);
 //! [`MemoryStore`] is for trying things out and must be asked for.
 
@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoStore;
 pub use file::FileStore;
-pub use id::{ConversationId, InvalidId, TenantId};
+pub use id::{ConversationId, InvalidId, SegmentId, TenantId};
 pub use memory::MemoryStore;
 pub use message::{
     Failure, Feedback, FinishReason, Message, Provenance, Rating, Role, Source, Status, StoredMessage, Usage,
@@ -35,6 +35,11 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// Messages of a conversation are numbered from 1 without gaps. Every method is atomic and durable
 /// when its future completes: another process that asks afterwards sees it.
 pub trait ConversationStore: Send + Sync + fmt::Debug {
+    /// An id for a conversation that is about to begin.
+    fn name(&self, _tenant: &TenantId) -> std::io::Result<ConversationId> {
+        ConversationId::random()
+    }
+
     /// Starts a conversation with its first messages. `owner` is the end user it belongs to; without
     /// one it belongs to whoever knows its id.
     fn create<'a>(

@@ -1,9 +1,6 @@
 //! Cross-origin requests: a tenant's pages may read what its keys and sessions may ask for.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -16,22 +13,23 @@ const EXPOSED: &str = "x-request-id, retry-after, ratelimit, ratelimit-policy, i
 
 /// Answers a browser's question whether a page may ask at all. It comes without a key, so the
 /// answer is yes when any tenant's pages are on that origin; the request itself is judged by its own.
-pub async fn preflight(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// `None` for a request that is no such question.
+pub fn preflight(app: &App, request: &Request) -> Option<Response> {
     let headers = request.headers();
     let asks = request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     if !asks || !headers.contains_key(header::ORIGIN) {
-        return next.run(request).await;
+        return None;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     let answer = response.headers_mut();
-    if let Some(origin) = allowed(&app, None, headers) {
+    if let Some(origin) = allowed(app, None, headers) {
         expose(answer, origin);
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
         answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS));
         answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     answer.append(header::VARY, HeaderValue::from_static("origin"));
-    response
+    Some(response)
 }
 
 /// The origin of a request, if its pages may read the response: one of this tenant's or, where the tenant is not

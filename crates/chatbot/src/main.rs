@@ -97,11 +97,12 @@ fn run() -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.worker_threads)
-        .max_blocking_threads(16)
-        .enable_all()
-        .build();
+    let mut runtime = match config.worker_threads {
+        // Nothing is ever handed from thread to thread.
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.worker_threads(config.worker_threads).max_blocking_threads(16).enable_all().build();
     let ended =
         runtime.context("the threads could not be started").and_then(|runtime| runtime.block_on(listen(config, app)));
     match ended {

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
@@ -33,19 +32,19 @@ impl RequestId {
         let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
         match given {
             Some(id) => Self(id.into()),
-            // Without randomness the id only loses its uniqueness; the request can still be served.
-            None => Self(random::hex().unwrap_or_else(|_| "unknown".to_owned()).into()),
+            None => Self(random::unique().into()),
         }
     }
 }
 
-/// Wraps every route, the fallbacks too.
-pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+/// Does what a request asks for, and notes it under the route's pattern.
+pub async fn observe<F>(app: &App, route: &str, mut request: Request, work: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     request.extensions_mut().insert(id.clone());
     let trace = Trace::of(request.headers());
 
@@ -53,7 +52,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let mut response = match app.metrics.admit(app.max_requests) {
         // A probe that is not answered makes things worse: the process would be replaced.
         admitted if probe || admitted.is_some() => {
-            let response = trace.scope(next.run(request)).await;
+            let response = trace.scope(work(request)).await;
             drop(admitted);
             response
         }

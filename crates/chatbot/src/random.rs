@@ -14,6 +14,12 @@ pub fn bits() -> std::io::Result<u128> {
     Ok(u128::from_be_bytes(bytes))
 }
 
+/// 128 bits in hexadecimal that tell things apart without a system call. Whoever has seen some of
+/// them may guess others: nothing may be opened by one.
+pub fn unique() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
 /// 128 random bits in hexadecimal.
 pub fn hex() -> std::io::Result<String> {
     bits().map(|bits| format!("{bits:032x}"))

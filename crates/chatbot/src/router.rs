@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
 use axum::handler::Handler;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use http::{Method, StatusCode};
 
@@ -33,13 +35,7 @@ pub struct Route {
 
 /// The service.
 pub fn router(app: Arc<App>) -> Router {
-    table(&app)
-        .router
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(Arc::clone(&app), preflight))
-        .layer(from_fn_with_state(Arc::clone(&app), observe))
-        .with_state(app)
+    table(&app).router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
 }
 
 /// Every route, for tests and documentation.
@@ -129,27 +125,42 @@ impl Table {
         needs: Needs,
         handler: impl Handler<T, Arc<App>>,
     ) -> Self {
-        let guarded = on(filter, handler).layer(from_fn_with_state((Arc::clone(&self.app), needs), guard));
-        self.router = self.router.route(path, guarded);
+        let app = Arc::clone(&self.app);
+        // One layer for everything around a handler: each costs a request more than a guard takes.
+        let around = from_fn(move |request: Request, next: Next| {
+            let app = Arc::clone(&app);
+            async move { observe(&app, path, request, |request| guard(&app, needs, request, next)).await }
+        });
+        self.router = self.router.route(path, on(filter, handler).layer(around));
         self.routes.push(Route { method, path, needs });
         self
     }
 }
 
-async fn not_found() -> Problem {
-    Problem::new(
+async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
+    let problem = Problem::new(
         StatusCode::NOT_FOUND,
         "not_found",
         "Nothing here",
         "POST /v1/chat asks a question; GET /version tells what runs.",
-    )
+    );
+    unrouted(&app, request, problem).await
 }
 
-async fn method_not_allowed() -> Problem {
-    Problem::new(
+async fn method_not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
+    let problem = Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "Method not allowed",
         "The Allow header names the methods of this path.",
-    )
+    );
+    unrouted(&app, request, problem).await
+}
+
+/// A browser's question whether it may ask, or a request that nothing answers.
+async fn unrouted(app: &App, request: Request, problem: Problem) -> Response {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let answer = |request| std::future::ready(preflight(app, &request).unwrap_or_else(|| problem.into_response()));
+    observe(app, route, request, answer).await
 }

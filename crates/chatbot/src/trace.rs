@@ -2,8 +2,6 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::random;
-
 /// The header.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -24,8 +22,8 @@ impl Trace {
     /// The trace that a request belongs to; one without begins its own. A span of ours begins in both.
     pub fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(TRACEPARENT).and_then(|value| parse(value.to_str().ok()?));
-        let (id, flags) = given.unwrap_or_else(|| (random::bits().unwrap_or_default().max(1), 0));
-        // Spans need to differ within a trace, not to be secret.
+        let (id, flags) = given.unwrap_or_else(|| (fastrand::u128(1..), 0));
+        // Ids need to differ, not to be secret.
         Self { id, span: fastrand::u64(1..), flags }
     }
 

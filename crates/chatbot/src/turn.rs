@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{
     Conversation, ConversationId, ConversationKey, FinishReason, Message, Provenance, Role, Source, State, Status,
-    StoreError, StoredMessage, Usage,
+    StoredMessage, Usage,
 };
 use crate::engine::{Citation, Outcome, Reply};
 use crate::generation::{Fallback, Hub, LEASE_MS};
@@ -92,10 +92,10 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
             let before = app.conversation(caller, &key, context).await?;
             (key, Some(before))
         }
-        None => (caller.conversation(ConversationId::random().map_err(|_| Problem::internal())?), None),
+        None => (caller.conversation(app.store.name(caller.tenant.id()).map_err(|_| Problem::internal())?), None),
     };
     let state = before.as_ref().map_or(State::Bot, |before| before.state);
-    let asked = Message::new(message_id()?, Role::User, message.to_owned(), now_ms());
+    let asked = Message::new(message_id(), Role::User, message.to_owned(), now_ms());
     match state {
         State::Bot | State::PendingHuman => {}
         State::Human => return silent(app, caller, key, asked, locale).await,
@@ -113,7 +113,7 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
         Outcome::DidYouMean | Outcome::Handover => writing(app, caller, history, message, reply.language).await?,
     };
     let provenance = provenance(&reply, message);
-    let mut answer = Message::new(message_id()?, Role::Assistant, String::new(), now_ms());
+    let mut answer = Message::new(message_id(), Role::Assistant, String::new(), now_ms());
     let Some((writing, citations)) = writing else {
         answer.text = reply.text;
         answer.provenance = Some(provenance);
@@ -290,7 +290,7 @@ fn shorten(question: &str) -> String {
     words.join(" ").chars().take(LONGEST_QUESTION).collect()
 }
 
-/// A new message's id.
-pub fn message_id() -> Result<String, Problem> {
-    Ok(format!("msg_{}", random::hex().map_err(StoreError::Io)?))
+/// A new message's id. It only means something within its conversation, whose id nobody can guess.
+pub fn message_id() -> String {
+    format!("msg_{}", random::unique())
 }

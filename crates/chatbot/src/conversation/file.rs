@@ -1,6 +1,10 @@
-mod log;
+mod held;
+mod line;
+mod locked;
 mod open;
 mod retention;
+mod segment;
+mod tail;
 
 use std::fs::DirBuilder;
 use std::io::ErrorKind;
@@ -9,28 +13,37 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use log::{Log, Tail, not_found, private};
-use open::OpenFiles;
+use held::Held;
+use locked::{Replaced, private};
+use open::OpenSegments;
+use segment::Segment;
+use tail::Wanted;
 
-use super::{Conversation, ConversationKey, ConversationStore, Feedback, Message, State, StoreError, StoreFuture};
+use super::{
+    Conversation, ConversationId, ConversationKey, ConversationStore, Feedback, Message, State, StoreError,
+    StoreFuture, TenantId,
+};
 
-/// Conversations in files: `<dir>/<tenant>/<2 hex>/<id>.jsonl`, one change a line.
+/// Conversations in files: `<dir>/<tenant>/<segment>.jsonl`, one change a line.
 ///
-/// Whoever writes holds an exclusive lock on the file, so any number of processes may use the
+/// A segment holds up to 64 conversations that began in one process within an hour; a
+/// conversation's id begins with its segment's. A file for each conversation would cost far more to create
+/// than to fill, and a million of them a month.
+///
+/// Whoever writes holds an exclusive lock on the segment, so any number of processes may use the
 /// directory. A turn is appended with one write; a line without its end is what a killed writer left
 /// and is ignored, then overwritten. A message written again under its number replaces the earlier
-/// one, and every line tells the conversation's state after it, so that the end of a file is enough
-/// to go on. Data survives the process at once and the machine's power as soon as the system has
-/// written it out.
+/// one. Forgetting a conversation writes its segment anew without it. Data survives the process at
+/// once and the machine's power as soon as the system has written it out.
 ///
-/// The files used last stay open with their last messages. As long as no other process wrote to
-/// one, which its length tells, a turn costs a handful of system calls that only touch the page
-/// cache: they are done where they are asked for. Everything else goes to the threads for blocking
-/// work.
+/// The segments used last stay open, with the last messages of conversations used last. As long as
+/// no other process wrote to one, which its length tells, a turn costs a handful of system calls
+/// that only touch the page cache: they are done where they are asked for. Everything else goes to
+/// the threads for blocking work.
 #[derive(Debug, Clone)]
 pub struct FileStore {
     directory: PathBuf,
-    open: Arc<OpenFiles>,
+    open: Arc<OpenSegments>,
 }
 
 impl FileStore {
@@ -61,46 +74,58 @@ impl FileStore {
     }
 
     fn path(&self, key: &ConversationKey) -> PathBuf {
-        let id = key.id.as_str();
-        self.directory.join(key.tenant.as_str()).join(&id[3..5]).join(format!("{id}.jsonl"))
+        self.directory.join(key.tenant.as_str()).join(format!("{}.jsonl", key.id.segment()))
     }
 
-    /// Works on a file that is open, free and as it was left; `None` when it is not.
+    /// Works on a conversation that is in memory, in a segment that is free and as it was left;
+    /// `None` when it is not.
     fn at_once<T>(
         &self,
         key: &ConversationKey,
-        tail: Tail,
-        work: impl FnOnce(&mut Log) -> Result<T, StoreError>,
+        wanted: Wanted,
+        work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
     ) -> Option<Result<T, StoreError>> {
-        let log = self.open.find(key)?;
-        let mut log = log.try_lock().ok()?;
-        log.at_once(tail, work)
+        self.open.find(key)?.try_lock().ok()?.at_once(&key.id, wanted, work)
     }
 
-    /// Works on a file whatever it takes, beside the event loop.
+    /// Works on a conversation whatever it takes, beside the event loop.
     async fn patiently<T: Send + 'static>(
         &self,
         key: &ConversationKey,
-        tail: Tail,
-        work: impl FnOnce(&mut Log) -> Result<T, StoreError> + Send + 'static,
+        wanted: Wanted,
+        work: impl Fn(&mut Held<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        blocking(move || {
-            let log = match store.open.find(&key) {
-                Some(log) => log,
-                None => store.open.keep(key.clone(), Log::open(&store.path(&key))?),
+        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.patiently(&key.id, wanted, &work)))
+            .await
+    }
+
+    /// Works on a segment, which is opened again whenever it has been replaced.
+    fn in_segment<T>(
+        &self,
+        key: &ConversationKey,
+        open: impl Fn(&Path) -> Result<Segment, StoreError>,
+        mut work: impl FnMut(&mut Segment) -> Result<Result<T, Replaced>, StoreError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            let segment = match self.open.find(key) {
+                Some(segment) => segment,
+                None => self.open.keep(key, open(&self.path(key))?),
             };
-            let done = log.lock().unwrap_or_else(PoisonError::into_inner).exclusively(tail, work);
-            if matches!(done, Err(StoreError::NotFound | StoreError::Damaged(_))) {
-                store.open.close(&key);
+            let done = work(&mut segment.lock().unwrap_or_else(PoisonError::into_inner))?;
+            match done {
+                Ok(done) => return Ok(done),
+                Err(Replaced) => self.open.close(key, &segment),
             }
-            done
-        })
-        .await
+        }
     }
 }
 
 impl ConversationStore for FileStore {
+    fn name(&self, tenant: &TenantId) -> std::io::Result<ConversationId> {
+        self.open.name(tenant)
+    }
+
     fn create<'a>(
         &'a self,
         key: &'a ConversationKey,
@@ -108,80 +133,91 @@ impl ConversationStore for FileStore {
         messages: &'a [Message],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            let log = Log::create(&self.path(key), owner, messages)?;
-            self.open.keep(key.clone(), log);
-            Ok(())
+            if let Some(segment) = self.open.find(key)
+                && let Ok(mut segment) = segment.try_lock()
+                && let Some(done) = segment.begin_at_once(&key.id, owner, messages)
+            {
+                return done;
+            }
+            let (store, key) = (self.clone(), key.clone());
+            let (owner, messages) = (owner.map(str::to_owned), messages.to_vec());
+            blocking(move || {
+                store.in_segment(&key, Segment::open_or_create, |segment| {
+                    segment.begin(&key.id, owner.as_deref(), &messages)
+                })
+            })
+            .await
         })
     }
 
     fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
-            if let Some(done) = self.at_once(key, Tail::Last(1), |log| log.append(seen, messages)) {
+            if let Some(done) = self.at_once(key, Wanted::Last(1), |held| held.append(seen, messages)) {
                 return done;
             }
             let messages = messages.to_vec();
-            self.patiently(key, Tail::Last(1), move |log| log.append(seen, &messages)).await
+            self.patiently(key, Wanted::Last(1), move |held| held.append(seen, &messages)).await
         })
     }
 
     fn revise<'a>(&'a self, key: &'a ConversationKey, seq: u64, message: &'a Message) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            if let Some(done) = self.at_once(key, Tail::After(seq - 1), |log| log.revise(seq, message)) {
+            if let Some(done) = self.at_once(key, Wanted::After(seq - 1), |held| held.revise(seq, message)) {
                 return done;
             }
             let message = message.clone();
-            self.patiently(key, Tail::After(seq - 1), move |log| log.revise(seq, &message)).await
+            self.patiently(key, Wanted::After(seq - 1), move |held| held.revise(seq, &message)).await
         })
     }
 
     fn rate<'a>(&'a self, key: &'a ConversationKey, seq: u64, feedback: Feedback) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            let rate = move |log: &mut Log| log.change(seq, |message| message.feedback = Some(feedback));
-            self.patiently(key, Tail::After(seq - 1), rate).await
+            let rate = move |held: &mut Held<'_>| held.change(seq, |message| message.feedback = Some(feedback.clone()));
+            self.patiently(key, Wanted::After(seq - 1), rate).await
         })
     }
 
     fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()> {
-        Box::pin(async move { self.patiently(key, Tail::Last(1), move |log| log.transition(from, to)).await })
+        Box::pin(async move { self.patiently(key, Wanted::Last(1), move |held| held.transition(from, to)).await })
     }
 
     fn load<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Conversation> {
         Box::pin(async move {
-            let tail = Tail::Last(limit as u64);
-            let last = move |log: &Log| {
-                let last = log.last();
-                log.conversation((last + 1).saturating_sub(limit as u64).max(1)..=last)
-            };
-            // Reading what is in memory takes no lock: the file is as it was left at this moment.
-            if let Some(log) = self.open.find(key)
-                && let Ok(log) = log.try_lock()
-                && log.is_current(tail)
+            let (wanted, limit) = (Wanted::Last(limit as u64), limit as u64);
+            let from = move |last: u64| (last + 1).saturating_sub(limit).max(1);
+            if let Some(segment) = self.open.find(key)
+                && let Ok(mut segment) = segment.try_lock()
+                && let Some(tail) = segment.glance(&key.id, wanted)
             {
-                return Ok(last(&log));
+                return Ok(tail.conversation(from(tail.last)..=tail.last));
             }
-            self.patiently(key, tail, move |log| Ok(last(log))).await
+            let last = move |held: &mut Held<'_>| Ok(held.conversation(from(held.last())..=held.last()));
+            self.patiently(key, wanted, last).await
         })
     }
 
     fn page<'a>(&'a self, key: &'a ConversationKey, after: u64, limit: usize) -> StoreFuture<'a, Conversation> {
         Box::pin(async move {
-            let page = move |log: &mut Log| Ok(log.conversation((after + 1..=log.last()).take(limit)));
-            self.patiently(key, Tail::After(after), page).await
+            let page = move |held: &mut Held<'_>| Ok(held.conversation((after + 1..=held.last()).take(limit)));
+            self.patiently(key, Wanted::After(after), page).await
         })
     }
 
     fn delete<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            self.open.close(key);
-            let path = self.path(key);
-            blocking(move || std::fs::remove_file(path).map_err(not_found)).await
+            let (store, key) = (self.clone(), key.clone());
+            blocking(move || {
+                let path = store.path(&key);
+                store.in_segment(&key, Segment::open, |segment| segment.remove(&path, &key.id))
+            })
+            .await
         })
     }
 
     fn sweep(&self, age: Duration) -> StoreFuture<'_, usize> {
         Box::pin(async move {
             let directory = self.directory.clone();
-            blocking(move || Ok(retention::sweep(&directory, age)?)).await
+            blocking(move || retention::sweep(&directory, age)).await
         })
     }
 

@@ -1,5 +1,7 @@
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +12,7 @@ use crate::random;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String)]
-pub struct TenantId(String);
+pub struct TenantId(Arc<str>);
 
 impl TenantId {
     /// The name as text.
@@ -21,7 +23,7 @@ impl TenantId {
 
 impl Default for TenantId {
     fn default() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 
@@ -31,20 +33,54 @@ impl fmt::Display for TenantId {
     }
 }
 
-/// A conversation's name: `cv_` and 128 random bits, so that nobody can guess it.
+/// A conversation's name: `cv_` and 128 bits, at least 96 of which are random, so that nobody can
+/// guess it. The first 32 say where a store keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[schema(value_type = String)]
-pub struct ConversationId(String);
+pub struct ConversationId(Arc<str>);
+
+/// Conversations kept together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SegmentId(u32);
 
 impl ConversationId {
+    /// Bytes of an id's text.
+    pub const LENGTH: usize = 35;
+
     /// A new, unguessable id.
     pub fn random() -> std::io::Result<Self> {
-        Ok(Self(format!("cv_{}", random::hex()?)))
+        Ok(Self::of(random::bits()?))
+    }
+
+    /// The same for a conversation to be kept with others.
+    pub fn random_in(segment: SegmentId) -> std::io::Result<Self> {
+        Ok(Self::of(u128::from(segment.0) << 96 | random::bits()? >> 32))
+    }
+
+    fn of(bits: u128) -> Self {
+        Self(format!("cv_{bits:032x}").into())
+    }
+
+    /// With what it is kept.
+    pub fn segment(&self) -> SegmentId {
+        SegmentId(self.0.get(3..11).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default())
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Borrow<str> for ConversationId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
     }
 }
 
@@ -67,7 +103,7 @@ impl TryFrom<String> for TenantId {
     fn try_from(text: String) -> Result<Self, InvalidId> {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidId("tenant: 1 to 64 characters of a-z, 0-9, - and _"))
         }
@@ -80,7 +116,7 @@ impl FromStr for ConversationId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         match text.strip_prefix("cv_") {
-            Some(rest) if rest.len() == 32 && rest.bytes().all(hex) => Ok(Self(text.to_owned())),
+            Some(rest) if rest.len() == 32 && rest.bytes().all(hex) => Ok(Self(text.into())),
             _ => Err(InvalidId("conversation_id: use the one an earlier answer gave")),
         }
     }

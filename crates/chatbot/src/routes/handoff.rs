@@ -90,7 +90,7 @@ pub async fn reply(
 ) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
     let asked: AgentReply = body::json(request).await?;
-    let message = Message::new(message_id()?, Role::Agent, text(&asked.text)?.to_owned(), now_ms());
+    let message = Message::new(message_id(), Role::Agent, text(&asked.text)?.to_owned(), now_ms());
     let state = app.conversation(&caller, &key, 1).await?.state;
     if state == Answering::Closed {
         return Err(Problem::closed());

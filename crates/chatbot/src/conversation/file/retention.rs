@@ -1,12 +1,16 @@
-//! Conversations that nobody has touched for long are removed.
+//! Conversations that nobody has written in for long are forgotten.
 
 use std::fs::{DirEntry, File};
-use std::io::ErrorKind;
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Removes every conversation whose last change is older than this; returns how many.
-pub(super) fn sweep(directory: &Path, age: Duration) -> std::io::Result<usize> {
+use super::super::StoreError;
+use super::line::Line;
+use super::segment::Segment;
+
+/// Forgets every conversation whose last message is older than this; returns how many.
+pub(super) fn sweep(directory: &Path, age: Duration) -> Result<usize, StoreError> {
     let Some(before) = SystemTime::now().checked_sub(age) else { return Ok(0) };
     let mut removed = 0;
     for tenant in entries(directory)? {
@@ -14,10 +18,8 @@ pub(super) fn sweep(directory: &Path, age: Duration) -> std::io::Result<usize> {
         if tenant.file_name().as_encoded_bytes().starts_with(b".") || !tenant.file_type()?.is_dir() {
             continue;
         }
-        for shelf in entries(&tenant.path())? {
-            for file in entries(&shelf.path())? {
-                removed += usize::from(remove(&file.path(), before)?);
-            }
+        for segment in entries(&tenant.path())? {
+            removed += expire(&segment.path(), before)?;
         }
     }
     Ok(removed)
@@ -31,38 +33,31 @@ fn entries(directory: &Path) -> std::io::Result<Vec<DirEntry>> {
     }
 }
 
-fn remove(path: &Path, before: SystemTime) -> std::io::Result<bool> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    // Whoever is writing to it now makes it young again.
-    if file.metadata()?.modified()? >= before || file.try_lock().is_err() || file.metadata()?.modified()? >= before {
-        return Ok(false);
+/// Forgets the old conversations of one segment. A young one, and one that another process is writing anew, is passed over.
+fn expire(path: &Path, before: SystemTime) -> Result<usize, StoreError> {
+    if path.extension().is_none_or(|extension| extension != "jsonl") {
+        return Ok(0);
     }
-    std::fs::remove_file(path)?;
-    Ok(true)
+    let before_ms = before.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    match begun_ms(path) {
+        Ok(begun_ms) if begun_ms >= before_ms => Ok(0),
+        Ok(_) => match Segment::open(path).and_then(|mut segment| segment.expire(path, before_ms)) {
+            Ok(expired) => Ok(expired.unwrap_or(0)),
+            Err(StoreError::NotFound) => Ok(0),
+            Err(error) => Err(error),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error.into()),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_old_conversations_go() {
-        let directory = tempfile::tempdir().unwrap();
-        let shelf = directory.path().join("acme/ab");
-        std::fs::create_dir_all(&shelf).unwrap();
-        std::fs::create_dir_all(directory.path().join(".ledger/acme")).unwrap();
-        let old = SystemTime::now() - Duration::from_secs(100);
-        for (path, modified) in
-            [("acme/ab/old.jsonl", old), ("acme/ab/new.jsonl", SystemTime::now()), (".ledger/acme/x", old)]
-        {
-            File::create(directory.path().join(path)).unwrap().set_modified(modified).unwrap();
-        }
-        assert_eq!(sweep(directory.path(), Duration::from_secs(50)).unwrap(), 1);
-        assert!(!shelf.join("old.jsonl").exists() && shelf.join("new.jsonl").exists());
-        assert!(directory.path().join(".ledger/acme/x").exists());
-    }
+/// When the first conversation of a segment began, in milliseconds since 1970; of a segment that
+/// holds none, when it was made.
+fn begun_ms(path: &Path) -> std::io::Result<u64> {
+    let file = File::open(path)?;
+    let made = file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let mut first = Vec::new();
+    BufReader::new(file).read_until(b'\n', &mut first)?;
+    let message = Line::parse(&first).ok().and_then(|line| line.message);
+    Ok(message.map_or(made, |message| message.at_ms))
 }

@@ -1,8 +1,9 @@
 use std::io::Write as _;
 
-use super::super::{ConversationId, Role, TenantId};
-use super::super::{Status, StoredMessage};
-use super::log::LARGEST_FILE;
+use proptest::prelude::*;
+
+use super::super::{MemoryStore, Role, Status, StoredMessage};
+use super::held::LARGEST;
 use super::*;
 
 fn message(text: &str) -> Message {
@@ -11,6 +12,15 @@ fn message(text: &str) -> Message {
 
 fn key() -> ConversationKey {
     ConversationKey { tenant: TenantId::default(), id: ConversationId::random().unwrap() }
+}
+
+/// A conversation that is kept where the store puts those that begin now.
+fn key_of(store: &FileStore) -> ConversationKey {
+    ConversationKey { tenant: TenantId::default(), id: store.name(&TenantId::default()).unwrap() }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(directory.join("default")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 fn texts(messages: &[StoredMessage]) -> Vec<(u64, &str)> {
@@ -64,7 +74,7 @@ async fn long_conversations_are_read_whole_and_end_at_the_limit() {
     }
     assert_eq!(store.load(&key, 100).await.unwrap().messages.len(), 21);
     assert_eq!(store.load(&key, 3).await.unwrap().messages.first().unwrap().seq, 19);
-    let huge = message(&"x".repeat(LARGEST_FILE as usize));
+    let huge = message(&"x".repeat(LARGEST as usize));
     assert!(matches!(store.append(&key, State::Bot, &[huge]).await, Err(StoreError::Full)));
     assert_eq!(store.load(&key, 100).await.unwrap().messages.len(), 21);
 }
@@ -144,6 +154,155 @@ async fn what_another_store_wrote_is_seen_by_one_that_has_the_file_open() {
     other.delete(&key).await.unwrap();
     assert!(matches!(one.load(&key, 1).await, Err(StoreError::NotFound)));
     assert!(matches!(one.append(&key, State::Human, &[message("x")]).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn conversations_that_begin_together_share_a_segment_until_it_is_full() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::open(directory.path()).unwrap();
+    let keys: Vec<_> = (0..65).map(|_| key_of(&store)).collect();
+    for key in &keys {
+        store.create(key, None, &[message(key.id.as_str())]).await.unwrap();
+    }
+    assert_eq!(files(directory.path()).len(), 2);
+    for key in &keys {
+        assert_eq!(texts(&store.load(key, 9).await.unwrap().messages), [(1, key.id.as_str())]);
+    }
+    let elsewhere = FileStore::open(directory.path()).unwrap();
+    assert_ne!(key_of(&elsewhere).id.segment(), keys[64].id.segment(), "each process fills its own");
+}
+
+#[tokio::test]
+async fn a_forgotten_conversation_leaves_the_others_and_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (FileStore::open(directory.path()).unwrap(), FileStore::open(directory.path()).unwrap());
+    let (gone, stays) = (key_of(&one), key_of(&one));
+    one.create(&gone, None, &[message("a secret")]).await.unwrap();
+    one.create(&stays, Some("somebody"), &[message("a")]).await.unwrap();
+    other.append(&stays, State::Bot, &[message("b")]).await.unwrap();
+    other.delete(&gone).await.unwrap();
+    assert!(!std::fs::read_to_string(one.path(&stays)).unwrap().contains("secret"));
+    for store in [&one, &other] {
+        assert!(matches!(store.load(&gone, 9).await, Err(StoreError::NotFound)));
+        assert!(matches!(store.delete(&gone).await, Err(StoreError::NotFound)));
+    }
+    assert_eq!(one.append(&stays, State::Bot, &[message("c")]).await.unwrap(), 3);
+    let kept = other.load(&stays, 9).await.unwrap();
+    assert_eq!((texts(&kept.messages), kept.owner.as_deref()), (vec![(1, "a"), (2, "b"), (3, "c")], Some("somebody")));
+    one.delete(&stays).await.unwrap();
+    assert_eq!(files(directory.path()), [] as [PathBuf; 0]);
+    one.create(&stays, None, &[message("again")]).await.unwrap();
+    assert_eq!(texts(&other.load(&stays, 9).await.unwrap().messages), [(1, "again")]);
+}
+
+#[tokio::test]
+async fn only_old_conversations_are_forgotten_by_age() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::open(directory.path()).unwrap();
+    let now = crate::clock::now_ms();
+    let at = |at_ms| Message { at_ms, ..message("x") };
+    let [old, kept_up, new, alone] = [(); 4].map(|()| key_of(&store));
+    let alone = ConversationKey { id: ConversationId::random().unwrap(), ..alone };
+    for key in [&old, &kept_up, &alone] {
+        store.create(key, None, &[at(now - 100_000)]).await.unwrap();
+    }
+    store.append(&kept_up, State::Bot, &[at(now)]).await.unwrap();
+    store.create(&new, None, &[at(now)]).await.unwrap();
+    std::fs::create_dir_all(directory.path().join(".ledger/acme")).unwrap();
+    std::fs::write(directory.path().join(".ledger/acme/2026-11.json"), "{}").unwrap();
+
+    assert_eq!(store.sweep(Duration::from_secs(200)).await.unwrap(), 0);
+    assert_eq!(store.sweep(Duration::from_secs(50)).await.unwrap(), 2);
+    for gone in [&old, &alone] {
+        assert!(matches!(store.load(gone, 9).await, Err(StoreError::NotFound)));
+    }
+    assert_eq!(store.load(&kept_up, 9).await.unwrap().messages.len(), 2);
+    assert_eq!(store.load(&new, 9).await.unwrap().messages.len(), 1);
+    assert_eq!(files(directory.path()).len(), 1);
+    assert!(directory.path().join(".ledger/acme/2026-11.json").exists());
+}
+
+#[tokio::test]
+async fn damage_to_one_conversation_is_told_and_leaves_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::open(directory.path()).unwrap();
+    let (damaged, whole) = (key_of(&store), key_of(&store));
+    for key in [&damaged, &whole] {
+        store.create(key, None, &[message("a")]).await.unwrap();
+    }
+    let mut file = std::fs::OpenOptions::new().append(true).open(store.path(&whole)).unwrap();
+    writeln!(file, "{{\"conversation\":\"{}\",\"seq\":\nnonsense", damaged.id.as_str()).unwrap();
+    assert!(matches!(store.load(&damaged, 9).await, Err(StoreError::Damaged(_))));
+    assert_eq!(store.append(&whole, State::Bot, &[message("b")]).await.unwrap(), 2);
+    assert_eq!(texts(&store.load(&whole, 9).await.unwrap().messages), [(1, "a"), (2, "b")]);
+}
+
+/// What two processes may do to three conversations.
+#[derive(Debug, Clone)]
+enum Deed {
+    Create,
+    Append(usize),
+    Move(State, State),
+    Load(usize),
+    Page(u64),
+    Delete,
+}
+
+proptest! {
+    /// Two stores on one directory behave as one store in memory, whatever is done through which of them.
+    #[test]
+    fn files_are_as_good_as_memory(deeds in proptest::collection::vec((0..3_usize, any::<bool>(), deed()), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().unwrap();
+            let stores = [(); 2].map(|()| FileStore::open(directory.path()).unwrap());
+            let memory = MemoryStore::default();
+            let mut keys = [(); 3].map(|()| key_of(&stores[0]));
+            for (number, (which, first, deed)) in deeds.into_iter().enumerate() {
+                let store = &stores[usize::from(first)];
+                let key = &mut keys[which];
+                let [ours, theirs] = [store as &dyn ConversationStore, &memory];
+                let say = |count| (0..count).map(|part| message(&format!("{number}.{part}"))).collect::<Vec<_>>();
+                let (a, b) = match deed {
+                    Deed::Create if memory.load(key, 1).await.is_ok() => continue,
+                    Deed::Create => (
+                        format!("{:?}", ours.create(key, Some("u"), &say(1)).await),
+                        format!("{:?}", theirs.create(key, Some("u"), &say(1)).await),
+                    ),
+                    Deed::Append(count) => (
+                        format!("{:?}", ours.append(key, State::Bot, &say(count)).await),
+                        format!("{:?}", theirs.append(key, State::Bot, &say(count)).await),
+                    ),
+                    Deed::Move(from, to) => (
+                        format!("{:?}", ours.transition(key, from, to).await),
+                        format!("{:?}", theirs.transition(key, from, to).await),
+                    ),
+                    Deed::Load(limit) => (
+                        format!("{:?}", ours.load(key, limit).await),
+                        format!("{:?}", theirs.load(key, limit).await),
+                    ),
+                    Deed::Page(after) => (
+                        format!("{:?}", ours.page(key, after, 5).await),
+                        format!("{:?}", theirs.page(key, after, 5).await),
+                    ),
+                    Deed::Delete => (format!("{:?}", ours.delete(key).await), format!("{:?}", theirs.delete(key).await)),
+                };
+                assert_eq!(a, b, "{deed:?}");
+            }
+        });
+    }
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let state = || proptest::sample::select(&State::ALL[..2]);
+    prop_oneof![
+        3 => Just(Deed::Create),
+        6 => (1..4_usize).prop_map(Deed::Append),
+        2 => (state(), state()).prop_map(|(from, to)| Deed::Move(from, to)),
+        4 => (1..20_usize).prop_map(Deed::Load),
+        2 => (0..20_u64).prop_map(Deed::Page),
+        1 => Just(Deed::Delete),
+    ]
 }
 
 #[tokio::test]

@@ -1,0 +1,102 @@
+//! One conversation in a segment that nobody else writes to meanwhile.
+
+use super::super::{Conversation, ConversationId, Message, State, Status, StoreError};
+use super::line::LineOf;
+use super::locked::LockedFile;
+use super::tail::Tail;
+
+/// A conversation never grows beyond this.
+pub(super) const LARGEST: u64 = 1024 * 1024;
+
+/// A conversation whose segment is locked.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    id: &'a ConversationId,
+    file: &'a mut LockedFile,
+    tail: &'a mut Tail,
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn new(id: &'a ConversationId, file: &'a mut LockedFile, tail: &'a mut Tail) -> Self {
+        Self { id, file, tail }
+    }
+
+    /// The conversation with those of these messages that are in memory.
+    pub(super) fn conversation(&self, seqs: impl Iterator<Item = u64>) -> Conversation {
+        self.tail.conversation(seqs)
+    }
+
+    /// The number of the last message.
+    pub(super) fn last(&self) -> u64 {
+        self.tail.last
+    }
+
+    /// Adds messages at the end; returns the number of the first.
+    pub(super) fn append(&mut self, seen: State, messages: &[Message]) -> Result<u64, StoreError> {
+        if self.tail.state != seen {
+            return Err(StoreError::Conflict);
+        }
+        let first = self.tail.last + 1;
+        self.write(first, messages)?;
+        Ok(first)
+    }
+
+    /// Writes a message that is still being generated again.
+    pub(super) fn revise(&mut self, seq: u64, message: &Message) -> Result<(), StoreError> {
+        if self.message(seq)?.status != Status::Generating {
+            return Err(StoreError::Conflict);
+        }
+        self.write(seq, std::slice::from_ref(message))
+    }
+
+    /// Writes a message again.
+    pub(super) fn change(&mut self, seq: u64, change: impl FnOnce(&mut Message)) -> Result<(), StoreError> {
+        let mut message = self.message(seq)?.clone();
+        change(&mut message);
+        self.write(seq, &[message])
+    }
+
+    /// Goes from one state to another.
+    pub(super) fn transition(&mut self, from: State, to: State) -> Result<(), StoreError> {
+        if self.tail.state != from {
+            return Err(StoreError::Conflict);
+        }
+        let line = LineOf { conversation: self.id, seq: self.tail.last, state: to, owner: None, message: None };
+        let mut bytes = Vec::new();
+        line.write_to(&mut bytes)?;
+        self.put(&bytes)?;
+        self.tail.state = to;
+        Ok(())
+    }
+
+    fn message(&self, seq: u64) -> Result<&Message, StoreError> {
+        self.tail.get(seq).ok_or(StoreError::NotFound)
+    }
+
+    /// Writes messages under the numbers from `first` on, all or none.
+    pub(super) fn write(&mut self, first: u64, messages: &[Message]) -> Result<(), StoreError> {
+        let mut bytes = Vec::with_capacity(1024);
+        let mut lengths = Vec::with_capacity(messages.len());
+        for (seq, message) in (first..).zip(messages) {
+            let before = bytes.len();
+            let owner = self.tail.owner.as_deref().filter(|_| seq == 1);
+            let line = LineOf { conversation: self.id, seq, state: self.tail.state, owner, message: Some(message) };
+            line.write_to(&mut bytes)?;
+            lengths.push(bytes.len() - before);
+        }
+        self.put(&bytes)?;
+        for ((seq, message), length) in (first..).zip(messages).zip(lengths) {
+            self.tail.set(seq, length, message.clone());
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.tail.size + bytes.len() as u64 > LARGEST {
+            return Err(StoreError::Full);
+        }
+        self.file.put(bytes)?;
+        self.tail.size += bytes.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! An open segment: conversations in one file, and what of them is in memory.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use super::super::{ConversationId, Message, StoreError};
+use super::held::Held;
+use super::line::Line;
+use super::locked::{LockedFile, Replaced, private};
+use super::tail::{Tail, Tails, Wanted};
+
+/// An open segment, and what of it is in memory.
+#[derive(Debug)]
+pub(super) struct Segment {
+    file: LockedFile,
+    tails: Tails,
+}
+
+impl Segment {
+    /// Opens a segment; nothing is read before something is wanted.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        match LockedFile::open(path) {
+            Ok(file) => Ok(Self { file, tails: Tails::default() }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::NotFound),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens a segment, a new one if there is none.
+    pub(super) fn open_or_create(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { file: LockedFile::open_or_create(path)?, tails: Tails::default() })
+    }
+
+    /// What is in memory of a conversation, if that is what the file says, and enough. It takes no
+    /// lock: the file is as it was left at this moment.
+    pub(super) fn glance(&mut self, id: &ConversationId, wanted: Wanted) -> Option<&Tail> {
+        let tail = self.tails.enter(id)?;
+        (tail.has(wanted) && self.file.is_current()).then_some(tail)
+    }
+
+    /// Works on a conversation if that needs no waiting and no reading: nobody else holds the
+    /// segment, and nobody has written to it since.
+    pub(super) fn at_once<T>(
+        &mut self,
+        id: &ConversationId,
+        wanted: Wanted,
+        work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
+        let tail = self.tails.enter(id).filter(|tail| tail.has(wanted))?;
+        if !self.file.lock_at_once() {
+            return None;
+        }
+        let done = work(&mut Held::new(id, &mut self.file, tail));
+        self.tails.shorten(id);
+        Some(self.unlocked(done))
+    }
+
+    /// Works on a conversation, waiting for the segment and reading what is missing.
+    pub(super) fn patiently<T>(
+        &mut self,
+        id: &ConversationId,
+        wanted: Wanted,
+        work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
+    ) -> Result<Result<T, Replaced>, StoreError> {
+        self.locked(|segment| {
+            segment.catch_up()?;
+            let known = segment.tails.enter(id).is_some_and(|tail| tail.has(wanted));
+            if !known {
+                let tail = segment.read(id)?;
+                segment.tails.insert(id, tail);
+            }
+            let tail = segment.tails.enter(id).ok_or(StoreError::NotFound)?;
+            let done = work(&mut Held::new(id, &mut segment.file, tail));
+            segment.tails.shorten(id);
+            done
+        })
+    }
+
+    /// Begins a conversation, if that needs no waiting. Its id is random, so no other one has it.
+    pub(super) fn begin_at_once(
+        &mut self,
+        id: &ConversationId,
+        owner: Option<&str>,
+        messages: &[Message],
+    ) -> Option<Result<(), StoreError>> {
+        if !self.file.lock_at_once() {
+            return None;
+        }
+        let done = self.begin_locked(id, owner, messages);
+        Some(self.unlocked(done))
+    }
+
+    /// Begins a conversation.
+    pub(super) fn begin(
+        &mut self,
+        id: &ConversationId,
+        owner: Option<&str>,
+        messages: &[Message],
+    ) -> Result<Result<(), Replaced>, StoreError> {
+        self.locked(|segment| {
+            segment.catch_up()?;
+            segment.begin_locked(id, owner, messages)
+        })
+    }
+
+    fn begin_locked(
+        &mut self,
+        id: &ConversationId,
+        owner: Option<&str>,
+        messages: &[Message],
+    ) -> Result<(), StoreError> {
+        let mut tail = Tail::new(owner);
+        Held::new(id, &mut self.file, &mut tail).write(1, messages)?;
+        self.tails.insert(id, tail);
+        self.tails.shorten(id);
+        Ok(())
+    }
+
+    /// Forgets a conversation.
+    pub(super) fn remove(&mut self, path: &Path, id: &ConversationId) -> Result<Result<(), Replaced>, StoreError> {
+        self.locked(|segment| match segment.rewrite(path, &HashSet::from([id.as_str()]))? {
+            0 => Err(StoreError::NotFound),
+            _ => Ok(()),
+        })
+    }
+
+    /// Forgets the conversations without a message since a time, in milliseconds since 1970; returns how many.
+    pub(super) fn expire(&mut self, path: &Path, before_ms: u64) -> Result<Result<usize, Replaced>, StoreError> {
+        self.locked(|segment| {
+            let mut last: HashMap<String, u64> = HashMap::new();
+            segment.file.lines(|bytes| {
+                let Some(id) = Line::conversation(bytes) else { return Ok(()) };
+                let at_ms = Line::parse(bytes)?.message.map_or(0, |message| message.at_ms);
+                let last = last.entry(id.to_owned()).or_default();
+                *last = at_ms.max(*last);
+                Ok(())
+            })?;
+            let old = last.iter().filter(|(_, at_ms)| **at_ms < before_ms).map(|(id, _)| id.as_str()).collect();
+            segment.rewrite(path, &old)
+        })
+    }
+
+    /// Writes the segment anew without some of its conversations, or removes it when none are left;
+    /// returns how many were there.
+    fn rewrite(&mut self, path: &Path, gone: &HashSet<&str>) -> Result<usize, StoreError> {
+        let mut kept = Vec::new();
+        let mut found = HashSet::new();
+        self.file.lines(|bytes| {
+            match Line::conversation(bytes).and_then(|id| gone.get(id)) {
+                Some(id) => drop(found.insert(*id)),
+                None => kept.extend_from_slice(&[bytes, b"\n"].concat()),
+            }
+            Ok(())
+        })?;
+        if kept.is_empty() {
+            std::fs::remove_file(path)?;
+        } else if !found.is_empty() {
+            let new = path.with_extension("new");
+            private().write(true).create(true).truncate(true).open(&new)?.write_all(&kept)?;
+            std::fs::rename(&new, path)?;
+        }
+        Ok(found.len())
+    }
+
+    fn locked<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<Result<T, Replaced>, StoreError> {
+        if let Err(replaced) = self.file.lock()? {
+            return Ok(Err(replaced));
+        }
+        let done = work(self);
+        self.unlocked(done).map(Ok)
+    }
+
+    /// Gives the lock back. One that cannot be given back would stop every other process.
+    fn unlocked<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.file.unlock()?;
+        done
+    }
+
+    /// Takes in what other processes wrote.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let tails = &mut self.tails;
+        self.file.new_lines(|bytes| {
+            tails.apply(bytes);
+            Ok(())
+        })
+    }
+
+    /// Reads a conversation from its beginning.
+    fn read(&mut self, id: &ConversationId) -> Result<Tail, StoreError> {
+        let mut tail = None;
+        self.file.lines(|bytes| {
+            if Line::conversation(bytes) == Some(id.as_str()) {
+                tail.get_or_insert_with(|| Tail::new(None)).apply(bytes, Line::parse(bytes)?);
+            }
+            Ok(())
+        })?;
+        tail.ok_or(StoreError::NotFound)
+    }
+}

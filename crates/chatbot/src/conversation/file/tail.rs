@@ -1,0 +1,135 @@
+//! The end of a conversation, in memory.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::{Conversation, ConversationId, Message, State, StoredMessage};
+use super::line::Line;
+
+/// The last messages that stay in memory: what a model is shown.
+const KEPT: usize = 12;
+/// The most bytes of lines that a segment's conversations keep in memory together.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// Which messages of a conversation are needed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// At least this many of the last ones.
+    Last(u64),
+    /// At least all after this number.
+    After(u64),
+}
+
+/// What a segment says of one conversation, with some of its last messages.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    pub(super) owner: Option<String>,
+    pub(super) state: State,
+    /// The number of the last message, 0 without one.
+    pub(super) last: u64,
+    /// Bytes of all its lines.
+    pub(super) size: u64,
+    /// Messages with the bytes of the line that says them.
+    messages: BTreeMap<u64, (usize, Message)>,
+    kept: usize,
+    used: u64,
+}
+
+impl Tail {
+    pub(super) fn new(owner: Option<&str>) -> Self {
+        Self { owner: owner.map(str::to_owned), ..Self::default() }
+    }
+
+    /// Takes a line in.
+    pub(super) fn apply(&mut self, bytes: &[u8], line: Line) {
+        self.size += bytes.len() as u64 + 1;
+        self.state = line.state;
+        self.owner = line.owner.or(self.owner.take());
+        if let Some(message) = line.message {
+            self.set(line.seq, bytes.len(), message);
+        }
+    }
+
+    /// Sets a message, whose line has so many bytes.
+    pub(super) fn set(&mut self, seq: u64, bytes: usize, message: Message) {
+        self.last = self.last.max(seq);
+        self.kept += bytes;
+        if let Some((before, _)) = self.messages.insert(seq, (bytes, message)) {
+            self.kept -= before;
+        }
+    }
+
+    pub(super) fn get(&self, seq: u64) -> Option<&Message> {
+        self.messages.get(&seq).map(|(_, message)| message)
+    }
+
+    /// Whether everything wanted is in memory.
+    pub(super) fn has(&self, wanted: Wanted) -> bool {
+        let first = match wanted {
+            Wanted::Last(count) => (self.last + 1).saturating_sub(count).max(1),
+            Wanted::After(seq) => seq + 1,
+        };
+        (first..=self.last).all(|seq| self.messages.contains_key(&seq))
+    }
+
+    /// The conversation with those of these messages that are in memory.
+    pub(super) fn conversation(&self, seqs: impl Iterator<Item = u64>) -> Conversation {
+        let stored = |seq| Some(StoredMessage { seq, message: self.get(seq)?.clone() });
+        Conversation { owner: self.owner.clone(), state: self.state, messages: seqs.filter_map(stored).collect() }
+    }
+
+    /// Lets go of old messages: they are in the file.
+    fn shorten(&mut self) {
+        while self.messages.len() > KEPT {
+            let Some((_, (bytes, _))) = self.messages.pop_first() else { return };
+            self.kept -= bytes;
+        }
+    }
+}
+
+/// The conversations of a segment that are in memory.
+#[derive(Debug, Default)]
+pub(super) struct Tails {
+    tails: HashMap<ConversationId, Tail>,
+    /// Counts uses: the clock by which the oldest is found.
+    now: u64,
+}
+
+impl Tails {
+    /// A conversation to work on.
+    pub(super) fn enter(&mut self, id: &ConversationId) -> Option<&mut Tail> {
+        self.now += 1;
+        let tail = self.tails.get_mut(id)?;
+        tail.used = self.now;
+        Some(tail)
+    }
+
+    pub(super) fn insert(&mut self, id: &ConversationId, tail: Tail) -> &mut Tail {
+        self.now += 1;
+        let kept = self.tails.entry(id.clone()).insert_entry(Tail { used: self.now, ..tail });
+        kept.into_mut()
+    }
+
+    /// Takes in a line that another process wrote, if its conversation is in memory. One that cannot
+    /// be read is no longer known, so that whoever wants it learns why.
+    pub(super) fn apply(&mut self, bytes: &[u8]) {
+        let Some(id) = Line::conversation(bytes) else { return };
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        match Line::parse(bytes) {
+            Ok(line) => tail.apply(bytes, line),
+            Err(_) => drop(self.tails.remove(id)),
+        }
+    }
+
+    /// Lets go of a conversation's old messages, and of the conversations used longest ago when there is too much of all.
+    pub(super) fn shorten(&mut self, id: &ConversationId) {
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.shorten();
+        }
+        let mut kept: usize = self.tails.values().map(|tail| tail.kept).sum();
+        while kept > KEPT_BYTES && self.tails.len() > 1 {
+            let oldest = self.tails.iter().min_by_key(|(_, tail)| tail.used).map(|(id, _)| id.clone());
+            let Some(tail) = oldest.and_then(|id| self.tails.remove(&id)) else { return };
+            kept -= tail.kept;
+        }
+    }
+}
