@@ -50,11 +50,18 @@ pub enum AuditableError {
 /// # Errors
 /// The binary has no section headers, or a package no proper version.
 pub fn embed(binary: &[u8], dependencies: &Dependencies) -> Result<Vec<u8>, AuditableError> {
+    Ok(elf::with_section(binary, SECTION, &section(dependencies)?)?)
+}
+
+/// The section's content.
+///
+/// # Errors
+/// A package has no proper version.
+pub fn section(dependencies: &Dependencies) -> Result<Vec<u8>, AuditableError> {
     let json = serde_json::to_vec(&encode(dependencies)?).map_err(|error| AuditableError::Write(error.to_string()))?;
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::new(6));
     let compressed = zlib.write_all(&json).and_then(|()| zlib.finish());
-    let compressed = compressed.map_err(|error| AuditableError::Write(error.to_string()))?;
-    Ok(elf::with_section(binary, SECTION, &compressed)?)
+    compressed.map_err(|error| AuditableError::Write(error.to_string()))
 }
 
 /// The dependency list in a binary, if it has one. Checksums, licences and features are not in it.

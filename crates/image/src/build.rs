@@ -1,6 +1,7 @@
 //! `image build` from end to end: source, binary, image, layout, push.
 
 mod input;
+mod origin;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::tag::{self, Stage, Tag};
 use crate::target::{Architecture, Target};
 use crate::verify::{self, Elsewhere};
 use input::Input;
+use origin::{Compilation, Origin};
 
 /// What is to be built, and where it goes.
 #[derive(Debug, Clone, Default)]
@@ -252,12 +254,7 @@ fn make(
     progress: Progress<'_>,
 ) -> Result<Made, Error> {
     if let Builder::Docker(options) = &request.builder {
-        let workspace = Workspace::find(&request.directory)?;
-        let description = workspace.describe(&request.program.package)?;
-        let inputs = docker::Inputs { source, description: &description, architecture: request.architecture };
-        let image = docker::build(&request.directory, options, &inputs, (&request.program.binary, tags), progress)?;
-        let images = workspace.target_directory().join("image");
-        return Ok(Made { image, binary: None, images, cargo: Duration::ZERO });
+        return make_with_docker(options, request, source, tags, settings, progress);
     }
     let input = Input::prepare(request, source, settings, progress)?;
     let Input { binary, path, description, .. } = &input;
@@ -268,8 +265,44 @@ fn make(
     let images = input.target_directory.join("image");
     let layers = layer::of_binary(binary.clone(), Some(&images.join("layers")))?;
     let mut image = assemble::assemble(layers, architecture, source, description)?;
-    image.artifacts = input.artifacts(&image, request, source, settings)?;
+    if let Some(dependencies) = &input.dependencies {
+        let compilation = input.compilation.as_ref();
+        image.artifacts =
+            Origin { request, source, settings, description, dependencies, compilation }.artifacts(&image)?;
+    }
     Ok(Made { image, binary: Some(input.binary), images, cargo: input.cargo })
+}
+
+fn make_with_docker(
+    options: &docker::Options,
+    request: &Request,
+    source: &Source,
+    tags: &[Tag],
+    settings: &Settings,
+    progress: Progress<'_>,
+) -> Result<Made, Error> {
+    let workspace = Workspace::find(&request.directory)?;
+    let description = workspace.describe(&request.program.package)?;
+    let inputs = docker::Inputs {
+        workspace: &workspace,
+        program: &request.program,
+        description: &description,
+        source,
+        architecture: request.architecture,
+    };
+    let docker::Built { mut image, dependencies, target, compiler, engine } =
+        docker::build(&request.directory, options, &inputs, tags, progress)?;
+    let compilation = Compilation { target, compiler, engine: Some(engine) };
+    let origin = Origin {
+        request,
+        source,
+        settings,
+        description: &description,
+        dependencies: &dependencies,
+        compilation: Some(&compilation),
+    };
+    image.artifacts = origin.artifacts(&image)?;
+    Ok(Made { image, binary: None, images: workspace.target_directory().join("image"), cargo: Duration::ZERO })
 }
 
 /// Builds the commit once more, elsewhere, and compares.

@@ -236,7 +236,7 @@ impl Workspace {
             .stderr(Stdio::inherit());
         // `--locked`: the lock file is the same afterwards, and can be read while cargo works.
         let (output, cargo, lock) = thread::scope(|scope| {
-            let lock = scope.spawn(|| Lock::read(&root.join("Cargo.lock")));
+            let lock = scope.spawn(|| self.lock());
             let started = Instant::now();
             let output = command.output().map_err(CompileError::Start);
             (output, started.elapsed(), lock.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -252,18 +252,30 @@ impl Workspace {
         let artifacts = artifacts(&output.stdout)?;
         let path = executable(&artifacts, program)?;
         let binary = fs::read(path).map_err(Error::io("read", path))?;
-        let dependencies = self.dependencies(&artifacts, program, target, &lock?)?;
+        let dependencies = self.dependencies(&artifacts, program, target.triple(), &lock?)?;
         Ok(Built { binary: auditable::embed(&binary, &dependencies)?, dependencies, cargo })
     }
 
-    fn dependencies(
+    /// The workspace's lock file.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub(crate) fn lock(&self) -> Result<Lock, DependenciesError> {
+        Lock::read(&self.metadata.workspace_root.join("Cargo.lock"))
+    }
+
+    /// What a program is made of whose build gave these artifacts.
+    ///
+    /// # Errors
+    /// cargo's messages are not understood.
+    pub(crate) fn dependencies(
         &self,
         artifacts: &[Artifact],
         program: &Program,
-        target: &Target,
+        triple: &str,
         lock: &Lock,
     ) -> Result<Dependencies, DependenciesError> {
-        let mut dependencies = Dependencies::of_build(artifacts, &program.package, target.triple(), lock)?;
+        let mut dependencies = Dependencies::of_build(artifacts, &program.package, triple, lock)?;
         for member in &mut dependencies.packages {
             // A member's manifest may take its licence from the workspace; cargo has resolved that.
             let known = self.metadata.packages.iter().find(|package| package.name == member.name);
@@ -340,7 +352,11 @@ fn cargo(directory: &Path, place: &[(&'static str, PathBuf)]) -> Command {
     command
 }
 
-fn artifacts(stdout: &[u8]) -> Result<Vec<Artifact>, CompileError> {
+/// The artifacts in cargo's messages.
+///
+/// # Errors
+/// A message is not understood.
+pub(crate) fn artifacts(stdout: &[u8]) -> Result<Vec<Artifact>, CompileError> {
     let mut artifacts = Vec::new();
     for line in stdout.split(|b| *b == b'\n').filter(|line| line.starts_with(b"{")) {
         match serde_json::from_slice(line).map_err(CompileError::Answer)? {

@@ -122,6 +122,11 @@ impl Artifact {
         &self.target.name
     }
 
+    /// The same for a build in a container, of which the manifests were copied to below `folder`.
+    pub(crate) fn copied_to(&mut self, folder: &Path) {
+        self.manifest_path = folder.join(self.manifest_path.strip_prefix("/").unwrap_or(&self.manifest_path));
+    }
+
     /// Cargo keeps what runs on the machine that builds apart from what is built for `triple`, even if both are the same.
     fn role(&self, triple: &str) -> Role {
         let host_only = self.target.kind.iter().any(|kind| kind == "proc-macro" || kind == "custom-build");

@@ -1,23 +1,28 @@
 //! The other builder: Docker's BuildKit and the checkout's Dockerfile. What comes out goes the same way as our own: the same
-//! layout, archive and push.
+//! layout, documents, archive and push.
 
-use std::collections::BTreeMap;
+mod list;
+mod saved;
+
 use std::ffi::OsStr;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde::Deserialize;
-use tar::EntryType;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::assemble::{self, Description, Image};
+use crate::auditable;
+use crate::compile::{Program, Workspace};
+use crate::dependencies::Dependencies;
 use crate::digest::Digest;
 use crate::error::{Error, Kind};
 use crate::git::Source;
-use crate::layer;
 use crate::progress::{Progress, Step};
 use crate::tag::Tag;
 use crate::target::Architecture;
+use list::List;
 
 /// The image that the Dockerfile compiles in, if no other is asked for.
 pub const BASE_IMAGE: &str = "rust:1.95-slim";
@@ -64,6 +69,9 @@ pub enum DockerError {
     /// What `docker save` wrote is not understood.
     #[error("what `docker save` wrote is not understood: {0}")]
     Saved(String),
+    /// What the Dockerfile says of its build is not understood.
+    #[error("the list of what the build is made of is not understood: {0}")]
+    List(String),
 }
 
 impl DockerError {
@@ -73,7 +81,7 @@ impl DockerError {
         match self {
             Self::NoClient(_) | Self::NoBuildKit(_) => Kind::Configuration,
             Self::NoEngine(_) | Self::NoBase { .. } => Kind::Unreachable,
-            Self::Failed { .. } | Self::Saved(_) => Kind::Failure,
+            Self::Failed { .. } | Self::Saved(_) | Self::List(_) => Kind::Failure,
         }
     }
 
@@ -93,30 +101,61 @@ impl DockerError {
             }
             Self::NoBase { .. } => "check its name and the network, or give another one with `--base-image`",
             Self::Failed { .. } => "Docker's own messages are above",
+            Self::List(_) => "compare the Dockerfile's stage `list` with the one that this builder came with",
             Self::Saved(_) => "report this with the output of `docker version`",
         }
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Saved {
-    config: String,
-    layers: Vec<String>,
-}
-
-/// What the image is made of.
+/// What is built.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
+    /// The checkout.
+    pub workspace: &'a Workspace,
+    /// The program.
+    pub program: &'a Program,
+    /// What the package says of itself.
+    pub description: &'a Description,
     /// The commit.
     pub source: &'a Source,
-    /// The program.
-    pub description: &'a Description,
     /// The processor; the engine's own if not given.
     pub architecture: Option<Architecture>,
 }
 
-/// Builds the Dockerfile in `directory`, calls the image `name:tag` in the engine for each tag, and reads it back.
+/// What a build gives.
+#[derive(Debug)]
+pub struct Built {
+    /// The image, with the list of its dependencies in the binary.
+    pub image: Image,
+    /// What the binary is made of.
+    pub dependencies: Dependencies,
+    /// What it was compiled for.
+    pub target: String,
+    /// The compiler.
+    pub compiler: String,
+    /// Who built.
+    pub engine: Engine,
+}
+
+/// A Docker engine that built by the checkout's Dockerfile.
+#[derive(Debug)]
+pub struct Engine {
+    /// Its version.
+    pub version: String,
+    /// The image that was compiled in.
+    pub base: Base,
+}
+
+/// An image to compile in.
+#[derive(Debug)]
+pub struct Base {
+    /// As the engine finds it; with its digest if a registry has it.
+    pub name: String,
+    /// That digest, or the engine's own of an image of no registry.
+    pub digest: Digest,
+}
+
+/// Builds the Dockerfile in `directory`, calls the image by the program's name and each tag in the engine, and reads it back.
 ///
 /// # Errors
 /// There is no engine or no BuildKit, or the build fails.
@@ -124,51 +163,84 @@ pub fn build(
     directory: &Path,
     options: &Options,
     inputs: &Inputs<'_>,
-    (name, tags): (&str, &[Tag]),
+    tags: &[Tag],
     progress: Progress<'_>,
-) -> Result<Image, Error> {
-    let Inputs { source, description, architecture } = *inputs;
+) -> Result<Built, Error> {
+    let Inputs { workspace, program, description, source, architecture } = *inputs;
     require_buildkit()?;
     let base = pin(options.base_image.as_deref().unwrap_or(BASE_IMAGE), progress)?;
-    progress(Step::DockerBuild { base: &base });
-    let scratch = directory.join("target").join("image");
+    progress(Step::DockerBuild { base: &base.name });
+    let scratch = directory.join("target").join("image").join(format!("docker.{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(Error::io("create", &scratch))?;
-    let id_file = scratch.join(format!("docker.{}.id", std::process::id()));
+    let scratch = Scratch(scratch);
+    // What both calls below say, so that the second finds compiled what the first compiled.
+    let call = || {
+        let mut command = docker();
+        command.arg("build").arg("--build-arg").arg(format!("RUST_IMAGE={}", base.name)).current_dir(directory);
+        command.args(options.secrets.iter().flat_map(|secret| ["--secret", secret]));
+        command.args(options.network.iter().flat_map(|network| ["--network", network]));
+        if let Some(architecture) = architecture {
+            command.arg("--platform").arg(format!("linux/{architecture}"));
+        }
+        command
+    };
 
-    let mut command = docker();
-    command.arg("build").arg("--iidfile").arg(&id_file).current_dir(directory).stdin(Stdio::null());
+    let listed = scratch.0.join("list");
+    let mut command = call();
+    command.args(["--target", "list", "--output"]).arg(format!("type=local,dest={}", listed.display()));
+    finish(command)?;
+    let List { artifacts, target, compiler } = List::read(&listed)?;
+    let dependencies = workspace.dependencies(&artifacts, program, &target, &workspace.lock()?)?;
+
+    let id_file = scratch.0.join("id");
+    let mut command = call();
+    command.arg("--iidfile").arg(&id_file);
     let arguments = [
-        ("RUST_IMAGE", base.as_str()),
-        ("COMMIT", &source.revision()),
-        ("COMMIT_TIME", &assemble::created(source)?),
-        ("VERSION", description.version.as_deref().unwrap_or_default()),
-        ("SOURCE", description.source.as_deref().unwrap_or_default()),
-        ("LICENSES", description.licenses.as_deref().unwrap_or_default()),
+        ("COMMIT", source.revision()),
+        ("COMMIT_TIME", assemble::created(source)?),
+        ("VERSION", description.version.clone().unwrap_or_default()),
+        ("SOURCE", description.source.clone().unwrap_or_default()),
+        ("LICENSES", description.licenses.clone().unwrap_or_default()),
+        ("DEPENDENCIES", STANDARD.encode(auditable::section(&dependencies)?)),
     ];
     for (name, value) in arguments {
         command.arg("--build-arg").arg(format!("{name}={value}"));
     }
-    for secret in &options.secrets {
-        command.arg("--secret").arg(secret);
-    }
-    if let Some(network) = &options.network {
-        command.arg("--network").arg(network);
-    }
-    if let Some(architecture) = architecture {
-        command.arg("--platform").arg(format!("linux/{architecture}"));
-    }
     for tag in tags {
-        command.arg("--tag").arg(format!("{name}:{tag}"));
+        command.arg("--tag").arg(format!("{}:{tag}", program.binary));
     }
-    // stdout is the result's; Docker's progress goes to people.
-    let status = command.arg(".").stdout(io::stderr()).status().map_err(DockerError::NoClient)?;
-    if !status.success() {
-        return Err(DockerError::Failed { command: "build".to_owned(), reason: status.to_string() }.into());
-    }
+    finish(command)?;
     let id = std::fs::read_to_string(&id_file).map_err(Error::io("read", &id_file))?;
-    // Nobody needs it any more; that it stays would harm nobody either.
-    let _ = std::fs::remove_file(&id_file);
-    read_back(id.trim())
+    let image = saved::read_back(id.trim())?;
+    Ok(Built { image, dependencies, target, compiler, engine: Engine { version: engine_version()?, base } })
+}
+
+/// A folder that goes with the build.
+struct Scratch(std::path::PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // That it stays would harm nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs `docker build` to its end.
+fn finish(mut command: Command) -> Result<(), DockerError> {
+    // stdout is the result's; Docker's progress goes to people.
+    let status = command.arg(".").stdin(Stdio::null()).stdout(io::stderr()).status().map_err(DockerError::NoClient)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(DockerError::Failed { command: "build".to_owned(), reason: status.to_string() })
+}
+
+fn engine_version() -> Result<String, DockerError> {
+    let output = run(&["version", "--format", "{{.Server.Version}}"])?;
+    if !output.status.success() {
+        return Err(DockerError::NoEngine(last_words(&output)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn docker() -> Command {
@@ -201,74 +273,34 @@ fn require_buildkit() -> Result<(), DockerError> {
 
 /// The base image by digest, so that what was built from is known whatever the tag names tomorrow. An image that exists in
 /// this engine alone has no digest of a registry.
-fn pin(image: &str, progress: Progress<'_>) -> Result<String, DockerError> {
-    if image.contains("@sha256:") {
-        return Ok(image.to_owned());
+fn pin(image: &str, progress: Progress<'_>) -> Result<Base, DockerError> {
+    let inspect = |format: &str| run(&["image", "inspect", "--format", format, image]);
+    let digests = || inspect("{{range .RepoDigests}}{{println .}}{{end}}");
+    if let Some(base) = Base::pinned(image) {
+        return Ok(base);
     }
-    let inspect = || run(&["image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", image]);
-    let mut found = inspect()?;
+    let mut found = digests()?;
     if !found.status.success() {
         let pulled = run(&["pull", "--quiet", image])?;
         if !pulled.status.success() {
             return Err(DockerError::NoBase { image: image.to_owned(), reason: last_words(&pulled) });
         }
-        found = inspect()?;
+        found = digests()?;
     }
-    let digests = String::from_utf8_lossy(&found.stdout).into_owned();
-    match digests.lines().find(|line| line.contains("@sha256:")) {
-        Some(pinned) => Ok(pinned.to_owned()),
-        None => {
-            progress(Step::BaseUnpinned { image });
-            Ok(image.to_owned())
-        }
+    if let Some(base) = String::from_utf8_lossy(&found.stdout).lines().find_map(Base::pinned) {
+        return Ok(base);
     }
+    progress(Step::BaseUnpinned { image });
+    let id = String::from_utf8_lossy(&inspect("{{.Id}}")?.stdout).trim().to_owned();
+    let digest =
+        id.parse().map_err(|_| DockerError::NoBase { image: image.to_owned(), reason: format!("its id is `{id}`") })?;
+    Ok(Base { name: image.to_owned(), digest })
 }
 
-/// `docker save`, with the layers compressed as our own are.
-fn read_back(id: &str) -> Result<Image, Error> {
-    let output = run(&["save", id])?;
-    if !output.status.success() {
-        return Err(DockerError::Failed { command: format!("save {id}"), reason: last_words(&output) }.into());
+impl Base {
+    /// An image that is named by its digest.
+    fn pinned(name: &str) -> Option<Self> {
+        let (_, digest) = name.split_once('@')?;
+        Some(Self { name: name.to_owned(), digest: digest.parse().ok()? })
     }
-    let mut files = saved_files(&output.stdout).map_err(|error| DockerError::Saved(error.to_string()))?;
-    let mut take = |path: &str| files.remove(path).ok_or_else(|| DockerError::Saved(format!("no `{path}`")));
-    let images: Vec<Saved> =
-        serde_json::from_slice(&take("manifest.json")?).map_err(|error| DockerError::Saved(error.to_string()))?;
-    let [image] = images.as_slice() else {
-        return Err(DockerError::Saved(format!("{} images", images.len())).into());
-    };
-    let configuration = take(&image.config)?;
-    let mut layers = Vec::new();
-    for path in &image.layers {
-        layers.push(layer::compress(&take(path)?).map_err(Error::Pack)?);
-    }
-    if Digest::of(&configuration).as_str() != id {
-        return Err(DockerError::Saved(format!("the configuration is not {id}")).into());
-    }
-    assemble::of_parts(layers, configuration)
-}
-
-/// Every file of the archive by path; an old engine writes a layer it has written before as a link to it.
-fn saved_files(archive: &[u8]) -> io::Result<BTreeMap<String, Vec<u8>>> {
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for entry in tar::Archive::new(archive).entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.to_string_lossy().into_owned();
-        match entry.header().entry_type() {
-            EntryType::Regular => {
-                let mut content = Vec::new();
-                entry.read_to_end(&mut content)?;
-                files.insert(path, content);
-            }
-            EntryType::Symlink => {
-                let target = entry.link_name()?.map(|target| target.to_string_lossy().into_owned()).unwrap_or_default();
-                let target = target.trim_start_matches("../");
-                if let Some(content) = files.get(target).cloned() {
-                    files.insert(path, content);
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(files)
 }

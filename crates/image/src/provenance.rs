@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dependencies::Dependencies;
 use crate::digest::Digest;
+use crate::docker::Engine;
 use crate::error::Error;
 
 /// Media type of an in-toto statement.
@@ -15,6 +16,10 @@ const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const BUILD_TYPE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/crates/image/README.md#provenance");
 /// The builder when no build service says who it is: whoever ran the command.
 const LOCAL_BUILDER: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/crates/image/README.md#local-builder");
+
+/// The builder when that is whoever let a Docker engine build.
+const LOCAL_DOCKER_BUILDER: &str =
+    concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/crates/image/README.md#local-docker-builder");
 
 /// What is known of a build.
 #[derive(Debug, Clone)]
@@ -37,6 +42,8 @@ pub struct Build<'a> {
     pub target: &'a str,
     /// The compiler.
     pub compiler: &'a str,
+    /// The engine that built, if one did.
+    pub engine: Option<&'a Engine>,
     /// The ARN of the CodeBuild build, if it was one.
     pub codebuild: Option<&'a str>,
     /// What the binary is made of.
@@ -108,7 +115,7 @@ struct Statement<'a> {
 #[serde(rename_all = "camelCase")]
 struct Predicate<'a> {
     build_definition: Definition<'a>,
-    run_details: Run,
+    run_details: Run<'a>,
 }
 
 #[derive(Serialize)]
@@ -126,6 +133,8 @@ struct ExternalParameters<'a> {
     package: &'a str,
     binary: &'a str,
     target: &'a str,
+    #[serde(rename = "baseImage", skip_serializing_if = "Option::is_none")]
+    base_image: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -134,21 +143,23 @@ struct InternalParameters<'a> {
 }
 
 #[derive(Serialize)]
-struct Run {
-    builder: Builder,
+struct Run<'a> {
+    builder: Builder<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata>,
 }
 
 #[derive(Serialize)]
-struct Builder {
+struct Builder<'a> {
     id: String,
-    version: Versions,
+    version: Versions<'a>,
 }
 
 #[derive(Serialize)]
-struct Versions {
+struct Versions<'a> {
     image: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docker: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -194,8 +205,14 @@ pub fn write(build: &Build<'_>) -> Result<Vec<u8>, Error> {
             let project = arn.rsplit_once(':').map_or(arn, |(project, _)| project).replace(":build/", ":project/");
             (project, Some(Metadata { invocation_id: arn.to_owned() }))
         }
+        None if build.engine.is_some() => (LOCAL_DOCKER_BUILDER.to_owned(), None),
         None => (LOCAL_BUILDER.to_owned(), None),
     };
+    let base = build.engine.map(|engine| Resource {
+        name: Some(engine.base.name.clone()),
+        uri: None,
+        digest: Digests::Sha256(engine.base.digest.hex().to_owned()),
+    });
     let statement = Statement {
         kind: STATEMENT,
         subject: [Resource {
@@ -212,12 +229,19 @@ pub fn write(build: &Build<'_>) -> Result<Vec<u8>, Error> {
                     package: build.package,
                     binary: build.binary,
                     target: build.target,
+                    base_image: build.engine.map(|engine| engine.base.name.as_str()),
                 },
                 internal_parameters: InternalParameters { compiler: build.compiler },
-                resolved_dependencies: [source].into_iter().chain(packages).collect(),
+                resolved_dependencies: [source].into_iter().chain(base).chain(packages).collect(),
             },
             run_details: Run {
-                builder: Builder { id: builder, version: Versions { image: env!("CARGO_PKG_VERSION") } },
+                builder: Builder {
+                    id: builder,
+                    version: Versions {
+                        image: env!("CARGO_PKG_VERSION"),
+                        docker: build.engine.map(|engine| engine.version.as_str()),
+                    },
+                },
                 metadata,
             },
         },

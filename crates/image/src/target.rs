@@ -164,14 +164,17 @@ impl Target {
     }
 }
 
-/// What `rustc -vV` says: its version line, and the machine's own target.
+/// The compiler's version line, and its machine's own target.
 fn compiler() -> Result<(String, String), TargetError> {
     let text = rustc(&["-vV"], "its version")?;
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    match (text.lines().next(), host) {
-        (Some(version), Some(host)) => Ok((version.to_owned(), host.to_owned())),
-        _ => Err(TargetError::Rustc { what: "its version", reason: "`rustc -vV` names no host".to_owned() }),
-    }
+    read_version(&text)
+        .ok_or_else(|| TargetError::Rustc { what: "its version", reason: "`rustc -vV` names no host".to_owned() })
+}
+
+/// What `rustc -vV` says: its version line, and the machine's own target.
+pub(crate) fn read_version(text: &str) -> Option<(String, String)> {
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
+    Some((text.lines().next()?.to_owned(), host.to_owned()))
 }
 
 fn has_standard_library(directory: &Path) -> bool {

@@ -5,17 +5,14 @@ use std::thread;
 use std::time::Duration;
 
 use super::Request;
-use crate::assemble::{self, Description, Image};
-use crate::attachments;
+use super::origin::Compilation;
+use crate::assemble::Description;
 use crate::auditable;
 use crate::compile::Workspace;
 use crate::dependencies::Dependencies;
 use crate::error::Error;
 use crate::git::Source;
 use crate::progress::Progress;
-use crate::provenance;
-use crate::registry::Artifact;
-use crate::sbom::Subject;
 use crate::settings::Settings;
 use crate::target::Target;
 
@@ -29,9 +26,9 @@ pub(super) struct Input {
     /// How long cargo took.
     pub(super) cargo: Duration,
     /// What the binary is made of, if it says so.
-    dependencies: Option<Dependencies>,
-    /// What it was compiled for, if that was here and now.
-    target: Option<Target>,
+    pub(super) dependencies: Option<Dependencies>,
+    /// How it was compiled, if that was here and now.
+    pub(super) compilation: Option<Compilation>,
 }
 
 impl Input {
@@ -52,7 +49,7 @@ impl Input {
                 description: Description::default(),
                 target_directory: request.directory.join("target"),
                 cargo: Duration::ZERO,
-                target: None,
+                compilation: None,
             });
         }
         // cargo and rustc take a moment to start: at the same time, then.
@@ -71,39 +68,11 @@ impl Input {
             target_directory: workspace.target_directory().to_owned(),
             cargo: built.cargo,
             dependencies: Some(built.dependencies),
-            target: Some(target),
+            compilation: Some(Compilation {
+                target: target.triple().to_owned(),
+                compiler: target.compiler().to_owned(),
+                engine: None,
+            }),
         })
-    }
-
-    /// What is known of an image: bills of materials if the binary says what it is made of, and provenance of what was compiled
-    /// here and now.
-    pub(super) fn artifacts(
-        &self,
-        image: &Image,
-        request: &Request,
-        source: &Source,
-        settings: &Settings,
-    ) -> Result<Vec<Artifact>, Error> {
-        let Some(dependencies) = &self.dependencies else { return Ok(Vec::new()) };
-        let (name, digest) = (request.program.binary.as_str(), image.digest());
-        let subject = Subject { name, digest, created: &assemble::created(source)? };
-        let mut artifacts = attachments::bills(image, dependencies, &subject)?;
-        if let Some(target) = &self.target {
-            let build = provenance::Build {
-                name,
-                digest,
-                repository: self.description.source.as_deref(),
-                commit: source.commit.as_str(),
-                revision: &source.revision(),
-                package: &request.program.package,
-                binary: name,
-                target: target.triple(),
-                compiler: target.compiler(),
-                codebuild: settings.codebuild_build_arn.as_deref(),
-                dependencies,
-            };
-            artifacts.push(attachments::provenance(image, &build)?);
-        }
-        Ok(artifacts)
     }
 }

@@ -1,19 +1,16 @@
-//! Against a Docker engine: our archive loaded and run under the strictest rules, and the other builder's result compared with
-//! ours. Passed over where no engine answers; the second test also needs the base image (SMARTBOT_TEST_RUST_IMAGE).
+//! Against a Docker engine: our archive loaded and run under the strictest rules. Passed over where no engine answers.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use image::contents::{self, Kind, Limits};
-use image::{archive, layout};
-use serde_json::{Value, json};
+use image::archive;
+use serde_json::Value;
 
 use crate::fixture::{image_of_program, installed, run};
 
 /// Whether an engine answers.
-fn engine() -> bool {
+pub(crate) fn engine() -> bool {
     if !installed("docker") {
         return false;
     }
@@ -86,85 +83,6 @@ fn inspect(image: &str) -> Value {
     let text = run(Command::new("docker").args(["image", "inspect", image]));
     let mut images: Vec<Value> = serde_json::from_str(&text).expect("JSON");
     images.remove(0)
-}
-
-#[test]
-fn both_builders_give_the_same_entry_point_user_health_check_labels_and_files() {
-    let Ok(base) = std::env::var("SMARTBOT_TEST_RUST_IMAGE") else {
-        eprintln!("skipped: SMARTBOT_TEST_RUST_IMAGE names no image to compile in");
-        return;
-    };
-    if !engine() {
-        return;
-    }
-    let scratch = tempfile::tempdir().expect("a directory");
-    let build = |name: &str, arguments: &[&str]| {
-        let directory = scratch.path().join(name);
-        let output = Command::new(env!("CARGO_BIN_EXE_image"))
-            .args(["build", "--layout"])
-            .arg(&directory)
-            .args(arguments)
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-            .output()
-            .expect("image starts");
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-        let (image, tags) = layout::read(&directory).expect("a layout");
-        let configuration = image.blobs.last().expect("a configuration").bytes.clone();
-        let configuration: Value = serde_json::from_slice(&configuration).expect("JSON");
-        (configuration, files(image.layers()), tags)
-    };
-    // What Docker needs to compile here goes through the Dockerfile's secret mounts.
-    let extra = std::env::var("SMARTBOT_TEST_DOCKER_ARGUMENTS").unwrap_or_default();
-    let mut arguments = vec!["--builder", "docker", "--base-image", &base];
-    arguments.extend(extra.split_whitespace());
-    let (theirs, their_files, their_tags) = build("docker", &arguments);
-    let (ours, our_files, our_tags) = build("oci", &[]);
-    assert_eq!(our_tags, their_tags);
-    for part in ["Entrypoint", "User", "Healthcheck", "Labels", "ExposedPorts", "Volumes", "WorkingDir", "StopSignal"] {
-        assert_eq!(sorted(&ours["config"][part]), sorted(&theirs["config"][part]), "{part}");
-    }
-    // BuildKit adds a PATH to every image, also to one from scratch.
-    let without_path = |configuration: &Value| -> Vec<Value> {
-        let all = configuration["config"]["Env"].as_array().cloned().unwrap_or_default();
-        all.into_iter().filter(|pair| !pair.as_str().is_some_and(|pair| pair.starts_with("PATH="))).collect()
-    };
-    assert_eq!(without_path(&ours), without_path(&theirs));
-    assert_eq!((&ours["architecture"], &ours["os"]), (&theirs["architecture"], &theirs["os"]));
-    assert_eq!(
-        ours["rootfs"]["diff_ids"].as_array().map(Vec::len),
-        theirs["rootfs"]["diff_ids"].as_array().map(Vec::len)
-    );
-    assert_eq!(our_files, their_files);
-}
-
-/// Keys in one order, and `null` for what is absent or empty.
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(entries) => {
-            let entries: BTreeMap<_, _> = entries.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
-            json!(entries)
-        }
-        other => other.clone(),
-    }
-}
-
-/// Every path with mode, owner and kind; content where both builders write the same.
-fn files(layers: &[image::assemble::Blob]) -> BTreeMap<String, String> {
-    let mut files = BTreeMap::new();
-    for layer in layers {
-        for (path, found) in contents::read(&layer.bytes, Limits::default()).expect("a layer") {
-            // The compilers' paths differ, and so do the bundles of Mozilla and of Debian.
-            let own = path == "smartbot" || path.ends_with("ca-certificates.crt");
-            let content = match &found.kind {
-                Kind::File { digest, .. } if !own => digest.to_string(),
-                Kind::File { .. } => "a file".to_owned(),
-                Kind::Directory => "a directory".to_owned(),
-                Kind::Link { target } => format!("-> {target}"),
-            };
-            files.insert(path, format!("{:o} {}:{} {content}", found.mode, found.uid, found.gid));
-        }
-    }
-    files
 }
 
 #[test]

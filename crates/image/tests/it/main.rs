@@ -3,6 +3,7 @@
 mod archive;
 mod attestation;
 mod build;
+mod builders;
 mod content;
 mod credentials;
 mod docker;

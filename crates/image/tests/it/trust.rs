@@ -45,6 +45,7 @@ pub(crate) fn image() -> Image {
         binary: "smartbot",
         target: "x86_64-unknown-linux-gnu",
         compiler: "rustc 1.95.0",
+        engine: None,
         codebuild: Some("arn:aws:codebuild:ap-northeast-1:123456789012:build/smartassist:0a1b"),
         dependencies: &dependencies(),
     };
