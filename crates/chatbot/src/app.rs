@@ -11,7 +11,7 @@ use http::HeaderValue;
 use self::backends::Backends;
 use crate::access::Caller;
 use crate::answer::AnswerWriter;
-use crate::config::{Config, ConfigError, ConfigErrors, Release, Store};
+use crate::config::{Config, ConfigError, ConfigErrors, Release, Store, Tenants};
 use crate::conversation::{Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, StoreError};
 use crate::drain::Drain;
 use crate::generation::Hub;
@@ -24,7 +24,7 @@ use crate::model::{ModelWriter, Models};
 use crate::problem::Problem;
 use crate::random;
 use crate::session::Signer;
-use crate::tenant::Registry;
+use crate::tenant::{Registry, TenantsError};
 use crate::webhook::{Outbox, Webhooks};
 
 /// The service's parts.
@@ -72,18 +72,15 @@ impl App {
         let mut errors = Vec::new();
         let backends = Backends::new(config);
         let models = Arc::new(backends.models());
-        let tenants = open_tenants(config).and_then(|tenants| models_exist(&models, tenants));
+        let tenants = open_tenants(config, &backends).and_then(|tenants| models_exist(&models, tenants));
         let tenants = tenants.map_err(|error| errors.push(error));
         let opened = open_store(&config.store, &backends).map_err(|error| errors.push(error));
         let (Ok(tenants), Ok(opened)) = (tenants, opened) else { return Err(ConfigErrors(errors)) };
-        let directory = opened.directory;
-        let signer = signer(config, directory.as_deref()).map_err(|error| ConfigErrors(vec![error]))?;
+        let signer = signer(config, opened.directory.as_deref()).map_err(|error| ConfigErrors(vec![error]))?;
         let mut app = Self::new(config, tenants, opened.store, signer);
         app.ledger = Ledger::new(opened.books);
-        if let Some(directory) = directory {
-            app.idempotency = Records::Directory(directory.join(".idempotency"));
-            app.webhooks = Webhooks::new(Outbox::Directory(directory.join(".outbox")));
-        }
+        app.idempotency = opened.records;
+        app.webhooks = Webhooks::new(opened.outbox);
         if !models.links().is_empty() {
             app.writer = Some(Arc::new(ModelWriter::new(Arc::clone(&models))));
         }
@@ -147,13 +144,21 @@ impl App {
     }
 }
 
-fn open_tenants(config: &Config) -> Result<Registry, ConfigError> {
-    if let Some(path) = &config.tenants_file {
-        return Registry::open(path).map_err(|error| ConfigError {
-            variable: "TENANTS_FILE",
-            problem: with_sources(&error),
-            hint: "correct the file, or unset the variable for the demo".to_owned(),
-        });
+fn open_tenants(config: &Config, backends: &Backends<'_>) -> Result<Registry, ConfigError> {
+    let wrong = |variable, hint: &str| {
+        let hint = hint.to_owned();
+        move |error: TenantsError| ConfigError { variable, problem: with_sources(&error), hint }
+    };
+    match &config.tenants {
+        Tenants::File(path) => {
+            let hint = "correct the file, or unset the variable for the demo";
+            return Registry::open(path).map_err(wrong("TENANTS_FILE", hint));
+        }
+        Tenants::Table => {
+            let hint = "check CONVERSATIONS_TABLE, the region, and the rights of the task's role";
+            return backends.tenants().map_err(wrong("TENANTS_STORE", hint));
+        }
+        Tenants::Demo => {}
     }
     let knowledge = match &config.knowledge_file {
         Some(path) => Knowledge::load(path),
@@ -164,7 +169,7 @@ fn open_tenants(config: &Config) -> Result<Registry, ConfigError> {
         problem: with_sources(&error),
         hint: "correct the file, or unset the variable for the built-in knowledge".to_owned(),
     })?;
-    tracing::warn!("TENANTS_FILE is not set: one tenant, open to everybody");
+    tracing::warn!("no TENANTS_STORE and no TENANTS_FILE: one tenant, open to everybody");
     Ok(Registry::demo(knowledge))
 }
 
@@ -175,9 +180,9 @@ fn models_exist(models: &Models, tenants: Registry) -> Result<Registry, ConfigEr
         let missing = settings.model.chain.iter().find(|name| models.links().iter().all(|link| link.name != **name));
         if let Some(name) = missing {
             return Err(ConfigError {
-                variable: "TENANTS_FILE",
+                variable: "MODELS",
                 problem: format!("tenant {}: model.chain names {name}, which MODELS does not", settings.id),
-                hint: "add it to MODELS, or correct the file".to_owned(),
+                hint: "add it to MODELS, or take it from the tenant".to_owned(),
             });
         }
     }
@@ -224,6 +229,8 @@ fn kept_secret(directory: &Path) -> std::io::Result<String> {
 struct Opened {
     store: Box<dyn ConversationStore>,
     books: Box<dyn Books>,
+    records: Records,
+    outbox: Outbox,
     /// The directory of files, if there is one.
     directory: Option<PathBuf>,
 }
@@ -231,8 +238,13 @@ struct Opened {
 impl Opened {
     fn files(store: FileStore, directory: PathBuf) -> Self {
         // No tenant's id begins with a dot.
-        let books = FileBooks::new(directory.join(".ledger"));
-        Self { store: Box::new(store), books: Box::new(books), directory: Some(directory) }
+        Self {
+            store: Box::new(store),
+            books: Box::new(FileBooks::new(directory.join(".ledger"))),
+            records: Records::Directory(directory.join(".idempotency")),
+            outbox: Outbox::Directory(directory.join(".outbox")),
+            directory: Some(directory),
+        }
     }
 }
 
@@ -246,14 +258,18 @@ fn open_store(store: &Store, backends: &Backends<'_>) -> Result<Opened, ConfigEr
     };
     let refused = |path: &Path, error: std::io::Error| format!("cannot use {}: {error}", path.display());
     match store {
-        Store::Table { name, retention } => match backends.table(name, *retention) {
-            Some((store, books)) => Ok(Opened { store, books, directory: None }),
-            None => Err(wrong("this build has no dynamodb store".to_owned())),
-        },
+        Store::Table { name, retention } => {
+            backends.table(name, *retention).ok_or_else(|| wrong("this build has no dynamodb store".to_owned()))
+        }
         Store::Memory => {
             tracing::warn!("conversations are kept in memory and end with this process");
-            let (store, books) = (Box::new(MemoryStore::default()), Box::new(MemoryBooks::default()));
-            Ok(Opened { store, books, directory: None })
+            Ok(Opened {
+                store: Box::new(MemoryStore::default()),
+                books: Box::new(MemoryBooks::default()),
+                records: Records::default(),
+                outbox: Outbox::default(),
+                directory: None,
+            })
         }
         Store::Directory(path) => match FileStore::open(path) {
             Ok(store) => Ok(Opened::files(store, path.clone())),

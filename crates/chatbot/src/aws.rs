@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 #[cfg(feature = "dynamodb")]
 pub use self::table::Table;
 #[cfg(feature = "dynamodb")]
-pub(crate) use self::table::{failed, pause, unbuilt};
+pub(crate) use self::table::{failed, number, pause, text, unbuilt};
 use crate::config::AwsSettings;
 
 /// How long a connection may take to open.

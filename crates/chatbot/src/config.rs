@@ -43,6 +43,17 @@ impl Variables for BTreeMap<&str, &str> {
     }
 }
 
+/// Where the tenants are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenants {
+    /// Nowhere: there is one, open to everybody.
+    Demo,
+    /// In a file.
+    File(PathBuf),
+    /// In the table of the conversations.
+    Table,
+}
+
 /// The complete configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -50,8 +61,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `LOG_LEVEL`: what is logged, default `info`.
     pub log: Targets,
-    /// `TENANTS_FILE`: the tenants, default one that is open to everybody.
-    pub tenants_file: Option<PathBuf>,
+    /// `TENANTS_STORE`, `TENANTS_FILE`: the tenants, default one that is open to everybody.
+    pub tenants: Tenants,
     /// `OPERATOR_KEY_SHA256`: who may manage tenants, default nobody.
     pub operator_key: Option<[u8; 32]>,
     /// `SESSION_SECRET`: signs widget sessions, default one kept beside the conversations.
@@ -189,7 +200,7 @@ impl Config {
         let config = Self {
             listen: reader.listen(),
             log: reader.parse("LOG_LEVEL", "info", "use error, warn, info, debug, trace, or target=level pairs"),
-            tenants_file: reader.text("TENANTS_FILE").map(PathBuf::from),
+            tenants: reader.tenants(&store),
             operator_key: reader.hash("OPERATOR_KEY_SHA256"),
             session_secret: reader.secret("SESSION_SECRET"),
             knowledge_file: reader.text("KNOWLEDGE_FILE").map(PathBuf::from),
@@ -347,6 +358,39 @@ impl Reader<'_> {
                 let hint = "use embedded, dynamodb or memory";
                 self.wrong("CONVERSATION_STORE", format!("{other:?} is no store"), hint);
                 Store::Memory
+            }
+        }
+    }
+
+    fn tenants(&mut self, store: &Store) -> Tenants {
+        let file = self.text("TENANTS_FILE").map(PathBuf::from);
+        match (self.text("TENANTS_STORE").as_deref(), file) {
+            (None | Some("file"), Some(file)) => Tenants::File(file),
+            (None, None) => Tenants::Demo,
+            (Some("dynamodb"), file) => {
+                if file.is_some() {
+                    let problem = "is set, but TENANTS_STORE is dynamodb".to_owned();
+                    self.wrong("TENANTS_FILE", problem, "unset one of the two");
+                }
+                if !matches!(store, Store::Table { .. }) {
+                    let problem = "is dynamodb, but CONVERSATION_STORE is not".to_owned();
+                    self.wrong("TENANTS_STORE", problem, "set CONVERSATION_STORE=dynamodb and CONVERSATIONS_TABLE");
+                }
+                if self.text("OPERATOR_KEY_SHA256").is_none() {
+                    let problem = "is not set, so nobody could add a tenant to the table".to_owned();
+                    self.wrong("OPERATOR_KEY_SHA256", problem, "printf %s \"$KEY\" | sha256sum");
+                }
+                Tenants::Table
+            }
+            (Some("file"), None) => {
+                let problem = "is not set, and TENANTS_STORE is file".to_owned();
+                self.wrong("TENANTS_FILE", problem, "name a JSON or YAML file");
+                Tenants::Demo
+            }
+            (Some(other), _) => {
+                let problem = format!("{other:?} keeps no tenants");
+                self.wrong("TENANTS_STORE", problem, "use file or dynamodb, or unset it for the demo");
+                Tenants::Demo
             }
         }
     }

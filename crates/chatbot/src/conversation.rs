@@ -161,6 +161,9 @@ pub enum StoreError {
     /// Another process held the conversation too long.
     #[error("the conversation is in use by another request")]
     Busy,
+    /// The store cannot be reached, or refuses for now.
+    #[error("the conversation store is not available: {0}")]
+    Unavailable(String),
     /// What is kept is not what was written.
     #[error("the conversation is damaged: {0}")]
     Damaged(String),

@@ -16,6 +16,8 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
+#[cfg(feature = "dynamodb")]
+pub use records::DynamoRecords;
 pub use records::{Kept, Records, Reservation};
 
 use crate::access::Caller;

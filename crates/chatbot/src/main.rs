@@ -56,7 +56,8 @@ fn help() -> String {
         text.push_str(&format!("  {:<24}{}{default}\n", variable.name, variable.about));
     }
     text.push_str(
-        "\nWithout CONVERSATIONS_DIR conversations go to /data/conversations if /data exists and can be\n\
+        "\nWithout TENANTS_STORE tenants are in TENANTS_FILE or, without that too, there is one, open to everybody.\n\n\
+         Without CONVERSATIONS_DIR conversations go to /data/conversations if /data exists and can be\n\
          written, otherwise below the temporary directory (TMPDIR or /tmp), apart for each ENVIRONMENT.\n\n\
          Exit codes: 0 stopped after a complete drain; 1 failed, or connections were cut at the drain\n\
          deadline; 2 usage; 64 bad configuration.\n",
@@ -90,29 +91,37 @@ fn run() -> ExitCode {
         }
     };
     logging::start(config.log.clone());
-    let app = match App::open(&config) {
-        Ok(app) => app,
-        Err(errors) => {
-            eprintln!("smartbot: {errors}");
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-    };
     let mut runtime = match config.worker_threads {
         // Nothing is ever handed from thread to thread.
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = runtime.worker_threads(config.worker_threads).max_blocking_threads(16).enable_all().build();
-    let ended =
-        runtime.context("the threads could not be started").and_then(|runtime| runtime.block_on(listen(config, app)));
-    match ended {
-        Ok(Drained::Complete) => ExitCode::SUCCESS,
-        Ok(Drained::Cut(_)) => ExitCode::from(FAILURE),
-        Err(error) => {
-            eprintln!("smartbot: {error:#}");
-            ExitCode::from(FAILURE)
+    let runtime = match runtime.context("the threads could not be started") {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    runtime.block_on(async {
+        // Tenants may have to be read over the network, by code that waits for it.
+        let settings = config.clone();
+        match tokio::task::spawn_blocking(move || App::open(&settings)).await {
+            Ok(Ok(app)) => match listen(config, app).await {
+                Ok(Drained::Complete) => ExitCode::SUCCESS,
+                Ok(Drained::Cut(_)) => ExitCode::from(FAILURE),
+                Err(error) => fail(&error),
+            },
+            Ok(Err(errors)) => {
+                eprintln!("smartbot: {errors}");
+                ExitCode::from(BAD_CONFIGURATION)
+            }
+            Err(error) => fail(&error.into()),
         }
-    }
+    })
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("smartbot: {error:#}");
+    ExitCode::from(FAILURE)
 }
 
 async fn listen(config: Config, app: Arc<App>) -> anyhow::Result<Drained> {

@@ -181,6 +181,16 @@ impl From<StoreError> for Problem {
                 "Another request holds this conversation. Try again.",
             )
             .retry_after(1),
+            StoreError::Unavailable(_) => {
+                tracing::error!(error = %error, "conversation store not available");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store_unavailable",
+                    "The conversation store cannot be used",
+                    "Nothing was done. Try again.",
+                )
+                .retry_after(1)
+            }
             StoreError::Damaged(_) | StoreError::Io(_) => {
                 tracing::error!(error = %error, "conversation store failed");
                 Self::internal()

@@ -4,6 +4,10 @@
 //! request keeps the [`Tenant`] it started with. Without `TENANTS_FILE` there is one tenant,
 //! `default`, open to everybody: the demo.
 
+mod cabinet;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+mod files;
 mod key;
 mod registry;
 mod settings;

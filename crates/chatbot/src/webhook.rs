@@ -2,7 +2,7 @@
 //!
 //! An event is signed as <https://www.standardwebhooks.com> says, so its receivers can use the libraries
 //! that exist: `webhook-id`, `webhook-timestamp` and `webhook-signature`, HMAC-SHA-256 over the three parts.
-//! The same event can arrive twice; its id tells. Events wait in a directory that all processes share.
+//! The same event can arrive twice; its id tells. Events wait where all processes look: in a directory, or in a table.
 
 mod outbox;
 
@@ -21,6 +21,8 @@ use sha2::Sha256;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+#[cfg(feature = "dynamodb")]
+pub use outbox::DynamoOutbox;
 pub use outbox::{Event, Outbox};
 
 use crate::app::App;
@@ -94,7 +96,8 @@ impl Webhooks {
                 return Instant::now() + LOOK;
             }
         };
-        delayed.retain(|id, _| waiting.contains(id));
+        // What is not listed is settled, or another process has it: that one decides when it comes back.
+        delayed.retain(|id, delayed| waiting.contains(id) || delayed.due > Instant::now());
         for id in waiting {
             if delayed.get(&id).is_some_and(|delayed| delayed.due > Instant::now()) {
                 continue;
@@ -123,6 +126,7 @@ impl Webhooks {
                     let wait = longest.mul_f64(0.5 + fastrand::f64() / 2.0);
                     let wait_ms = wait.as_millis() as u64;
                     tracing::warn!(event = %id, tenant = %event.tenant, problem, tries, wait_ms, "a webhook event waits");
+                    claimed.postpone(wait).await;
                     delayed.insert(id, Delayed { tries, due: Instant::now() + wait });
                 }
             }

@@ -4,20 +4,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Opened;
 #[cfg(any(feature = "bedrock", feature = "dynamodb"))]
 use crate::aws::Aws;
 #[cfg(feature = "dynamodb")]
 use crate::aws::Table;
 use crate::config::Config;
-use crate::conversation::ConversationStore;
+#[cfg(feature = "dynamodb")]
+use crate::config::Store;
 #[cfg(feature = "dynamodb")]
 use crate::conversation::DynamoStore;
-use crate::ledger::Books;
+#[cfg(feature = "dynamodb")]
+use crate::idempotency::{DynamoRecords, Records};
 #[cfg(feature = "dynamodb")]
 use crate::ledger::DynamoBooks;
 #[cfg(feature = "bedrock")]
 use crate::model::Bedrock;
 use crate::model::{LanguageModel, ModelName, Models, OpenAi, Patience, Provider};
+use crate::tenant::{Registry, TenantsError};
+#[cfg(feature = "dynamodb")]
+use crate::webhook::{DynamoOutbox, Outbox};
 
 /// Opens clients; those for AWS share credentials and connections.
 #[derive(Debug)]
@@ -54,18 +60,29 @@ impl<'a> Backends<'a> {
         }
     }
 
-    /// The conversations and the books in a table; `None` for what reading the configuration has refused.
+    /// The tenants of the table.
+    pub(super) fn tenants(&self) -> Result<Registry, TenantsError> {
+        #[cfg(feature = "dynamodb")]
+        if let Store::Table { name, .. } = &self.config.store {
+            return Registry::of_table(Arc::new(Table::new(Arc::clone(&self.aws), name)));
+        }
+        // Reading the configuration has refused it.
+        Err(TenantsError::NoFile)
+    }
+
+    /// Everything in a table; `None` for what reading the configuration has refused.
     #[cfg_attr(not(feature = "dynamodb"), expect(unused_variables, reason = "only the feature has tables"))]
-    pub(super) fn table(
-        &self,
-        name: &str,
-        retention: Duration,
-    ) -> Option<(Box<dyn ConversationStore>, Box<dyn Books>)> {
+    pub(super) fn table(&self, name: &str, retention: Duration) -> Option<Opened> {
         #[cfg(feature = "dynamodb")]
         {
             let table = Arc::new(Table::new(Arc::clone(&self.aws), name));
-            let books = DynamoBooks::new(Arc::clone(&table));
-            Some((Box::new(DynamoStore::new(table, retention)), Box::new(books)))
+            Some(Opened {
+                store: Box::new(DynamoStore::new(Arc::clone(&table), retention)),
+                books: Box::new(DynamoBooks::new(Arc::clone(&table))),
+                records: Records::Table(DynamoRecords::new(Arc::clone(&table))),
+                outbox: Outbox::Table(DynamoOutbox::new(table)),
+                directory: None,
+            })
         }
         #[cfg(not(feature = "dynamodb"))]
         None

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Candidate, Config, Store, VARIABLES, Variables, healthcheck_address};
+use super::{Candidate, Config, Store, Tenants, VARIABLES, Variables, healthcheck_address};
 
 /// Notes every name asked for.
 #[derive(Default)]
@@ -87,6 +87,21 @@ fn a_table_needs_a_name_a_region_and_a_shared_secret() {
     let missing = ["SESSION_SECRET", "CONVERSATIONS_TABLE", "AWS_REGION"];
     assert_eq!(named.strip_prefix(&["CONVERSATION_STORE"]).unwrap_or(&named), missing);
     assert_eq!(named.len() == missing.len(), cfg!(feature = "dynamodb"));
+}
+
+#[test]
+fn tenants_are_in_a_file_or_in_the_table() {
+    let read = |variables: &[(&'static str, &'static str)]| {
+        let read = Config::read(&variables.iter().copied().collect::<BTreeMap<_, _>>());
+        read.map(|config| config.tenants)
+            .map_err(|errors| errors.0.iter().map(|error| error.variable).collect::<Vec<_>>())
+    };
+    assert_eq!(read(&[]), Ok(Tenants::Demo));
+    assert_eq!(read(&[("TENANTS_FILE", "/t.json")]), Ok(Tenants::File(PathBuf::from("/t.json"))));
+    assert_eq!(read(&[("TENANTS_STORE", "file")]), Err(vec!["TENANTS_FILE"]));
+    assert_eq!(read(&[("TENANTS_STORE", "s3")]), Err(vec!["TENANTS_STORE"]));
+    let both = read(&[("TENANTS_STORE", "dynamodb"), ("TENANTS_FILE", "/t.json")]);
+    assert_eq!(both, Err(vec!["TENANTS_FILE", "TENANTS_STORE", "OPERATOR_KEY_SHA256"]));
 }
 
 #[test]

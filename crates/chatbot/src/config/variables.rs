@@ -17,6 +17,11 @@ const fn variable(name: &'static str, default: &'static str, about: &'static str
 pub const VARIABLES: &[Variable] = &[
     variable("LISTEN", "127.0.0.1:8080", "address and port to listen on"),
     variable("LOG_LEVEL", "info", "error, warn, info, debug, trace, or target=level pairs"),
+    variable(
+        "TENANTS_STORE",
+        "(see below)",
+        "file (TENANTS_FILE) or dynamodb (in CONVERSATIONS_TABLE); otherwise a demo",
+    ),
     variable("TENANTS_FILE", "(demo)", "JSON or YAML file of tenants; without it one tenant is open to everybody"),
     variable("OPERATOR_KEY_SHA256", "", "SHA-256 of the key that may manage tenants, in hexadecimal"),
     variable("SESSION_SECRET", "(kept)", "signs widget sessions; 32 characters or more"),

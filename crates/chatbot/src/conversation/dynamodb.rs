@@ -16,19 +16,20 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
 };
 
-use self::item::{Item, Meta, message_item, message_key, meta_key, number, partition, stored_message, text};
+use self::item::{Item, Meta, message_item, message_key, meta_key, partition, stored_message};
 use super::{
     Conversation, ConversationKey, ConversationStore, Feedback, Message, State, Status, StoreError, StoreFuture,
 };
-use crate::aws::{Table, failed, pause, unbuilt};
+use crate::aws::{Table, failed, number, pause, text, unbuilt};
 use crate::clock::now_ms;
 
 /// The most messages of a conversation.
 const MOST: u64 = 2_000;
 /// How often a turn is tried against a conversation that others write at the same time.
 const TRIES: u32 = 3;
-/// The most items of one BatchWriteItem.
+/// The most items of one BatchWriteItem, and how often those it leaves are sent again.
 const BATCH: usize = 25;
+const BATCH_TRIES: u32 = 20;
 
 /// Keeps conversations in a table.
 #[derive(Debug)]
@@ -108,15 +109,18 @@ impl DynamoStore {
         for (name, value) in values {
             request = request.expression_attribute_values(name, value);
         }
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(found)) => match found.item() {
-                    Some(item) if !item::is_expired(item) => Err(StoreError::Conflict),
-                    _ => Err(StoreError::NotFound),
-                },
-                _ => Err(failed(error)),
-            },
+        let mut tries = 1..TRIES;
+        loop {
+            let Err(error) = request.clone().send().await else { return Ok(()) };
+            if let Some(UpdateItemError::ConditionalCheckFailedException(found)) = error.as_service_error() {
+                let exists = found.item().is_some_and(|item| !item::is_expired(item));
+                return Err(if exists { StoreError::Conflict } else { StoreError::NotFound });
+            }
+            match failed(error) {
+                // A transaction has the item: a turn is being kept.
+                StoreError::Busy if tries.next().is_some() => pause().await,
+                error => return Err(error),
+            }
         }
     }
 
@@ -166,13 +170,18 @@ impl DynamoStore {
                 Ok(WriteRequest::builder().delete_request(deletion).build())
             });
             let mut left = deletions.collect::<Result<Vec<_>, StoreError>>()?;
+            let mut tries = 1..BATCH_TRIES;
             while !left.is_empty() {
                 let request = self.table.client().await.batch_write_item().request_items(self.table.name(), left);
                 let done = request.send().await.map_err(failed)?;
                 left =
                     done.unprocessed_items.and_then(|mut tables| tables.remove(self.table.name())).unwrap_or_default();
-                if !left.is_empty() {
-                    pause().await;
+                match (left.is_empty(), tries.next()) {
+                    (true, _) => {}
+                    (false, Some(_)) => pause().await,
+                    (false, None) => {
+                        return Err(StoreError::Unavailable("DynamoDB leaves deletions undone".to_owned()));
+                    }
                 }
             }
         }

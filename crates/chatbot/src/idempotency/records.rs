@@ -1,3 +1,6 @@
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
@@ -7,6 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoRecords;
 
 use crate::clock::now_ms;
 use crate::conversation::StoreError;
@@ -25,6 +31,9 @@ const MOST: usize = 20_000;
 pub enum Records {
     /// In files `<dir>/<tenant>/<key's hash>`, for all processes.
     Directory(PathBuf),
+    /// In a table, for all tasks.
+    #[cfg(feature = "dynamodb")]
+    Table(DynamoRecords),
     /// In memory.
     Memory(Mutex<HashMap<(TenantId, String), Record>>),
 }
@@ -86,6 +95,8 @@ impl Records {
                 let path = directory.join(tenant.as_str()).join(key);
                 blocking(move || reserve(&path, &new)).await
             }
+            #[cfg(feature = "dynamodb")]
+            Self::Table(records) => records.reserve(tenant, key, &new).await,
             Self::Memory(records) => {
                 let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
                 if records.len() >= MOST {
@@ -108,6 +119,8 @@ impl Records {
                 let path = directory.join(tenant.as_str()).join(key);
                 blocking(move || settle(&path, kept)).await
             }
+            #[cfg(feature = "dynamodb")]
+            Self::Table(records) => records.settle(tenant, key, kept).await,
             Self::Memory(records) => {
                 let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
                 let place = (tenant.clone(), key.to_owned());
@@ -152,21 +165,26 @@ fn forget(records: &mut HashMap<(TenantId, String), Record>) {
 }
 
 impl Record {
+    fn expires_ms(&self) -> u64 {
+        self.at_ms + if self.kept.is_some() { MEMORY_MS } else { RUNNING_MS }
+    }
+
     fn is_over(&self) -> bool {
-        let lifetime = if self.kept.is_some() { MEMORY_MS } else { RUNNING_MS };
-        now_ms() >= self.at_ms + lifetime
+        now_ms() >= self.expires_ms()
     }
 
     /// What this record answers to a new request; nothing when it is over.
     fn holds_against(&self, new: &Record) -> Option<Reservation> {
-        if self.is_over() {
-            return None;
-        }
-        Some(match &self.kept {
+        (!self.is_over()).then(|| self.answers(new))
+    }
+
+    /// What this record answers to a new request.
+    fn answers(&self, new: &Record) -> Reservation {
+        match &self.kept {
             _ if self.fingerprint != new.fingerprint => Reservation::Other,
             Some(kept) => Reservation::Done(kept.clone()),
             None => Reservation::Running,
-        })
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Book, Books, Counters, Month, Unanswered};
-use crate::aws::{Table, failed, pause, unbuilt};
+use crate::aws::{Table, failed, number, pause, text, unbuilt};
 use crate::clock::now_ms;
 use crate::conversation::{StoreError, StoreFuture};
 use crate::tenant::TenantId;
@@ -184,14 +184,6 @@ fn question(item: &Item) -> Result<(String, Unanswered), StoreError> {
     let count = read(field("count")?).ok_or_else(|| damaged("count"))?;
     let last_ms = read(field("lastMs")?).ok_or_else(|| damaged("lastMs"))?;
     Ok((asked.clone(), Unanswered { count, last_ms, ..about }))
-}
-
-fn text(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
-}
-
-fn number(number: u64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
 }
 
 fn read(value: &AttributeValue) -> Option<u64> {

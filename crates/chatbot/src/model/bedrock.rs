@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 
 use super::{End, Finish, LanguageModel, ModelError, ModelFuture, Piece, Pieces, Prompt, Speaker, Tokens, describe};
 use crate::aws::Aws;
+use crate::trace;
 
 /// One model or inference profile of Bedrock.
 pub struct Bedrock {
@@ -54,6 +55,7 @@ impl LanguageModel for Bedrock {
             });
             let messages = messages.collect::<Result<_, _>>().map_err(|error| unreadable(&error.to_string()))?;
             let most = InferenceConfiguration::builder().max_tokens(prompt.max_tokens.try_into().unwrap_or(i32::MAX));
+            let trace = trace::current();
             let answer = self
                 .client()
                 .await
@@ -62,6 +64,12 @@ impl LanguageModel for Bedrock {
                 .system(SystemContentBlock::Text(prompt.system.clone()))
                 .set_messages(Some(messages))
                 .inference_config(most.build())
+                .customize()
+                .mutate_request(move |request| {
+                    if let Some(trace) = &trace {
+                        request.headers_mut().insert("traceparent", trace.header());
+                    }
+                })
                 .send()
                 .await
                 .map_err(|error| judge(&error))?;

@@ -215,6 +215,13 @@ impl From<TenantsError> for Problem {
                 "The knowledge has changed",
                 "Another request put a version in the meantime. Read it again.",
             ),
+            TenantsError::Raced => Self::new(
+                StatusCode::CONFLICT,
+                "tenants_changed",
+                "The tenants have changed",
+                "Another request changed them in the meantime. Try again.",
+            ),
+            TenantsError::Table(error) => error.into(),
             TenantsError::NoFile => Self::new(
                 StatusCode::CONFLICT,
                 "tenants_read_only",

@@ -1,10 +1,17 @@
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
+
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "dynamodb")]
+pub use dynamodb::DynamoOutbox;
 
 use crate::tenant::TenantId;
 
@@ -29,6 +36,9 @@ pub struct Event {
 pub enum Outbox {
     /// In files that several processes share and a restart leaves alone.
     Directory(PathBuf),
+    /// In a table that all tasks share.
+    #[cfg(feature = "dynamodb")]
+    Table(DynamoOutbox),
     /// In memory.
     Memory(Arc<Mutex<Vec<Event>>>),
 }
@@ -50,6 +60,9 @@ pub struct Claimed {
 enum Place {
     /// The file stays locked until this is dropped.
     File(PathBuf, File),
+    /// The item is leased.
+    #[cfg(feature = "dynamodb")]
+    Table(DynamoOutbox),
     Memory(Arc<Mutex<Vec<Event>>>),
 }
 
@@ -61,6 +74,8 @@ impl Outbox {
                 let directory = directory.clone();
                 blocking(move || put(&directory, &event)).await
             }
+            #[cfg(feature = "dynamodb")]
+            Self::Table(outbox) => outbox.put(&event).await.map_err(std::io::Error::other),
             Self::Memory(events) => {
                 events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
                 Ok(())
@@ -75,6 +90,8 @@ impl Outbox {
                 let directory = directory.clone();
                 blocking(move || list(&directory)).await
             }
+            #[cfg(feature = "dynamodb")]
+            Self::Table(outbox) => outbox.list().await.map_err(std::io::Error::other),
             Self::Memory(events) => {
                 let events = events.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(events.iter().map(|event| event.id.clone()).collect())
@@ -88,6 +105,11 @@ impl Outbox {
             Self::Directory(directory) => {
                 let path = directory.join(id).with_extension("json");
                 blocking(move || claim(path)).await
+            }
+            #[cfg(feature = "dynamodb")]
+            Self::Table(outbox) => {
+                let event = outbox.claim(id).await.map_err(std::io::Error::other)?;
+                Ok(event.map(|event| Claimed { event, place: Place::Table(outbox.clone()) }))
             }
             Self::Memory(events) => {
                 let found = events.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,21 +128,41 @@ impl Claimed {
 
     /// It is settled.
     pub async fn remove(self) {
-        match self.place {
+        let removed = match self.place {
             Place::File(path, locked) => {
-                let removed = blocking(move || {
+                blocking(move || {
                     let removed = std::fs::remove_file(&path);
                     drop(locked);
                     removed
-                });
-                if let Err(error) = removed.await {
-                    // It will be delivered again, which its id tells.
-                    tracing::warn!(error = %error, "a webhook event cannot be removed");
-                }
+                })
+                .await
             }
+            #[cfg(feature = "dynamodb")]
+            Place::Table(outbox) => outbox.remove(&self.event.id).await.map_err(std::io::Error::other),
             Place::Memory(events) => {
                 events.lock().unwrap_or_else(PoisonError::into_inner).retain(|event| event.id != self.event.id);
+                Ok(())
             }
+        };
+        if let Err(error) = removed {
+            // It will be delivered again, which its id tells.
+            tracing::warn!(error = %error, "a webhook event cannot be removed");
+        }
+    }
+
+    /// It could not be delivered: whoever takes it next should wait so long. Processes that share files find out for
+    /// themselves.
+    #[cfg_attr(not(feature = "dynamodb"), expect(unused_variables, reason = "only tables keep the wait"))]
+    pub async fn postpone(self, wait: Duration) {
+        match self.place {
+            #[cfg(feature = "dynamodb")]
+            Place::Table(outbox) => {
+                if let Err(error) = outbox.postpone(&self.event.id, wait).await {
+                    // Its lease runs out.
+                    tracing::warn!(error = %error, "a webhook event cannot be postponed");
+                }
+            }
+            Place::File(..) | Place::Memory(_) => {}
         }
     }
 }

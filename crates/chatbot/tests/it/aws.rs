@@ -1,7 +1,11 @@
 //! DynamoDB and Bedrock against an endpoint that stands in for AWS: `.ci/chatbot-aws` starts one.
 
 mod bedrock;
+mod faults;
+mod shared;
 mod table;
+mod tenants;
+mod throttling;
 
 use chatbot::aws::Aws;
 use chatbot::config::AwsSettings;

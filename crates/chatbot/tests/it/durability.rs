@@ -65,6 +65,54 @@ fn two_hundred_open_streams_are_finished_by_a_drain() {
 }
 
 #[test]
+fn two_hundred_answers_by_a_model_are_finished_or_kept_by_a_drain() {
+    let directory = tempfile::tempdir().unwrap();
+    let finishes = Act::Stream(vec![Step::Say("By e-mail"), Step::Wait, Step::Say(" or by post."), Step::End]);
+    let hangs = Act::Stream(vec![Step::Say("Perhaps, but"), Step::Hang]);
+    let fake = FakeModel::start((0..200).map(|n| if n % 2 == 0 { finishes.clone() } else { hangs.clone() }));
+    let base = fake.openai();
+    let variables = [("MODELS", "openai:m"), ("OPENAI_BASE_URL", base.as_str()), ("DRAIN_DEADLINE_SECONDS", "8")];
+    let server = Program::start(directory.path(), &variables);
+    let question = json!({"message": UNANSWERED, "stream": true});
+    let mut streams: Vec<_> = (0..200).map(|_| post(server.address, &question, &[])).collect();
+    let started: Vec<_> = streams.iter_mut().map(|stream| ids(&stream.event().expect("a start"))).collect();
+    let begun: Vec<_> = streams.iter_mut().map(|stream| text(&[stream.event().expect("words")])).collect();
+    server.terminate();
+    // Nobody takes new requests any more, and the model goes on.
+    fake.release();
+    let mut told = Vec::new();
+    for (stream, begun) in streams.into_iter().zip(begun) {
+        let rest = stream.events();
+        let last = rest.last().expect("an end");
+        let code = last.data["problem"]["code"].as_str().unwrap_or_default().to_owned();
+        told.push((last.name.clone(), code, begun + &text(&rest)));
+    }
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "no connection was cut at the deadline: {log}");
+
+    let next = Program::start(directory.path(), &[]);
+    let mut finished = 0;
+    for ((conversation, _), (name, code, text)) in started.iter().zip(&told) {
+        let kept = get(next.address, &format!("/v1/conversations/{conversation}")).json();
+        let [asked, reply] = &kept["messages"].as_array().unwrap()[..] else { panic!("{kept}") };
+        assert_eq!(asked["text"], UNANSWERED);
+        assert_eq!(reply["text"].as_str(), Some(text.as_str()), "what was read is what is kept");
+        match name.as_str() {
+            "done" => {
+                finished += 1;
+                assert_eq!((text.as_str(), &reply["status"]), ("By e-mail or by post.", &json!("complete")));
+            }
+            _ => {
+                assert_eq!((name.as_str(), code.as_str()), ("error", "draining"));
+                assert_eq!((text.as_str(), &reply["status"]), ("Perhaps, but", &json!("failed")));
+                assert_eq!(reply["failure"], "draining");
+            }
+        }
+    }
+    assert_eq!(finished, 100);
+}
+
+#[test]
 fn a_crash_under_load_loses_no_acknowledged_message() {
     let directory = tempfile::tempdir().unwrap();
     let server = Program::start(directory.path(), &[]);

@@ -15,6 +15,8 @@ use chatbot::model::{
     Prompt, Question, Source, Speaker, Tokens, Unanswered,
 };
 use chatbot::text::Language;
+use chatbot::trace::{TRACEPARENT, Trace};
+use http::{HeaderMap, HeaderValue};
 
 use self::fake::{Act, FakeModel, Step, answer};
 
@@ -127,6 +129,20 @@ async fn an_answer_arrives_piece_by_piece_with_its_cost() {
                 assert!(asked.authorization.starts_with("AWS4-HMAC-SHA256"), "{}", asked.authorization);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_model_is_told_the_trace_that_it_is_asked_in() {
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(given))]);
+    for &dialect in DIALECTS {
+        let (answering, fakes) = Trace::of(&headers).scope(ask(dialect, &[&[answer(&["yes"])]])).await;
+        read(answering.expect("an answer")).await.1.expect("an end");
+        let told = fakes[0].asked().remove(0).traceparent;
+        assert!(told.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && told != given, "{dialect:?}: {told:?}");
+        let (_, fakes) = ask(dialect, &[&[answer(&["yes"])]]).await;
+        assert_eq!(fakes[0].asked()[0].traceparent, "", "{dialect:?}: there is none");
     }
 }
 

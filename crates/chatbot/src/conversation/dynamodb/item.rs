@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use crate::aws::{number, text};
 use crate::clock::now_ms;
 use crate::conversation::{Conversation, ConversationKey, Message, State, Status, StoreError, StoredMessage};
 
@@ -127,14 +128,6 @@ pub(super) fn status(status: Status) -> AttributeValue {
 /// Whether DynamoDB should have deleted it already.
 pub(super) fn is_expired(item: &Item) -> bool {
     read_number(item, "expires").is_ok_and(|expires| expires <= now_ms() / 1000)
-}
-
-pub(super) fn text(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
-}
-
-pub(super) fn number(number: u64) -> AttributeValue {
-    AttributeValue::N(number.to_string())
 }
 
 fn read_text<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {

@@ -25,7 +25,7 @@ use crate::program::Program;
 const RETENTION: Duration = Duration::from_secs(3600);
 
 /// A client that makes tables and looks into them; the service itself does neither.
-async fn client() -> Client {
+pub(super) async fn client() -> Client {
     let http = aws_smithy_http_client::Builder::new().build_http();
     let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
@@ -35,7 +35,7 @@ async fn client() -> Client {
 }
 
 /// A new table, by its name.
-async fn table() -> String {
+pub(super) async fn table() -> String {
     let name = format!("chat-{}", &ConversationId::random().expect("random bits").as_str()[3..]);
     let attribute = |name| {
         AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
@@ -222,21 +222,26 @@ async fn keys_and_attributes_are_as_documented() {
     assert!(items.iter().all(|item| item["expires"].as_n().unwrap().parse::<u64>().unwrap() > 1_700_000_000));
 }
 
+/// What a task that keeps everything in a table is told.
+pub(super) fn variables<'a>(table: &'a str, endpoint: &'a str) -> [(&'a str, &'a str); 8] {
+    [
+        ("CONVERSATION_STORE", "dynamodb"),
+        ("CONVERSATIONS_DIR", ""),
+        ("CONVERSATIONS_TABLE", table),
+        ("SESSION_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("AWS_REGION", "ap-northeast-1"),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ]
+}
+
 /// Everything through the program: two tasks, one table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_goes_on_in_another_task() {
     let name = table().await;
     let endpoint = endpoint();
-    let variables = [
-        ("CONVERSATION_STORE", "dynamodb"),
-        ("CONVERSATIONS_DIR", ""),
-        ("CONVERSATIONS_TABLE", name.as_str()),
-        ("SESSION_SECRET", "0123456789abcdef0123456789abcdef"),
-        ("AWS_REGION", "ap-northeast-1"),
-        ("AWS_ENDPOINT_URL", endpoint.as_str()),
-        ("AWS_ACCESS_KEY_ID", "test"),
-        ("AWS_SECRET_ACCESS_KEY", "test"),
-    ];
+    let variables = variables(&name, &endpoint);
     let directory = tempfile::tempdir().unwrap();
     let blue = Program::start(directory.path(), &variables);
     let (status, reply) = ask(blue.address, &json!({"message": "How do I reset my password?"}));

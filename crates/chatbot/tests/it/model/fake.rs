@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
 
@@ -36,6 +36,8 @@ pub(crate) enum Step {
     Stop,
     /// Cuts the connection in the middle of the body.
     Cut,
+    /// Goes silent until [`FakeModel::release`].
+    Wait,
     /// Goes silent until the client leaves.
     Hang,
 }
@@ -50,6 +52,7 @@ pub(crate) fn answer(words: &[&'static str]) -> Act {
 pub(crate) struct Asked {
     pub(crate) path: String,
     pub(crate) authorization: String,
+    pub(crate) traceparent: String,
     pub(crate) body: Value,
 }
 
@@ -60,6 +63,7 @@ pub(crate) struct FakeModel {
     acts: Arc<Mutex<VecDeque<Act>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     left: Arc<Mutex<u32>>,
+    released: Arc<(Mutex<bool>, Condvar)>,
 }
 
 impl FakeModel {
@@ -71,6 +75,7 @@ impl FakeModel {
             acts: Arc::new(Mutex::new(acts.into_iter().collect())),
             asked: Arc::default(),
             left: Arc::default(),
+            released: Arc::default(),
         };
         let serving = fake.clone();
         std::thread::spawn(move || {
@@ -101,6 +106,13 @@ impl FakeModel {
     /// How many clients left in the middle of an answer.
     pub(crate) fn left(&self) -> u32 {
         *self.left.lock().unwrap()
+    }
+
+    /// Lets all that wait go on.
+    pub(crate) fn release(&self) {
+        let (released, told) = &*self.released;
+        *released.lock().unwrap() = true;
+        told.notify_all();
     }
 
     fn connection(&self, socket: TcpStream) {
@@ -138,6 +150,11 @@ impl FakeModel {
         for step in steps {
             let bytes = match &step {
                 Step::Stop => break,
+                Step::Wait => {
+                    let (released, told) = &*self.released;
+                    drop(told.wait_while(released.lock().unwrap(), |released| !*released).unwrap());
+                    continue;
+                }
                 Step::Cut => {
                     let _ = socket.write_all(b"ff\r\ncut");
                     return false;
@@ -165,7 +182,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|&length| length > 0)?;
     let path = line.split(' ').nth(1)?.to_owned();
-    let (mut length, mut authorization) = (0, String::new());
+    let (mut length, mut authorization, mut traceparent) = (0, String::new(), String::new());
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
@@ -173,12 +190,13 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Asked> {
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().expect("a length"),
             "authorization" => authorization = value.trim().to_owned(),
+            "traceparent" => traceparent = value.trim().to_owned(),
             _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Asked { path, authorization, body: serde_json::from_slice(&body).unwrap_or_default() })
+    Some(Asked { path, authorization, traceparent, body: serde_json::from_slice(&body).unwrap_or_default() })
 }
 
 fn refuse(socket: &mut TcpStream, bedrock: bool, status: u16, retry_after: Option<u32>, code: &str) -> bool {
@@ -209,7 +227,7 @@ fn openai_events(step: &Step) -> String {
         Step::EndAtLength => end("length"),
         Step::Throttle => format!("data: {}\n\n", json!({"error": {"code": "rate_limit_exceeded"}})),
         Step::Fail => format!("data: {}\n\n", json!({"error": {"code": "server_error", "message": "top secret"}})),
-        Step::Stop | Step::Cut | Step::Hang => unreachable!("no event"),
+        Step::Stop | Step::Cut | Step::Wait | Step::Hang => unreachable!("no event"),
     }
 }
 
@@ -227,7 +245,7 @@ fn bedrock_events(step: &Step) -> Vec<u8> {
         Step::EndAtLength => end("max_tokens"),
         Step::Throttle => event("exception", "throttlingException", &json!({"message": "slow down"})),
         Step::Fail => event("exception", "modelStreamErrorException", &json!({"message": "top secret"})),
-        Step::Stop | Step::Cut | Step::Hang => unreachable!("no event"),
+        Step::Stop | Step::Cut | Step::Wait | Step::Hang => unreachable!("no event"),
     }
 }
 
