@@ -40,6 +40,7 @@ AWS::Logs::LogGroup AWS::Logs::MetricFilter AWS::Logs::ResourcePolicy
 AWS::S3::Bucket AWS::S3::BucketPolicy
 AWS::SNS::Subscription AWS::SNS::Topic AWS::SNS::TopicPolicy AWS::SSM::Parameter
 AWS::SecretsManager::RotationSchedule AWS::SecretsManager::Secret
+AWS::StepFunctions::StateMachine
 AWS::WAFv2::LoggingConfiguration AWS::WAFv2::WebACL AWS::WAFv2::WebACLAssociation
 """.split()
 

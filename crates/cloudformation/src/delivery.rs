@@ -1,5 +1,6 @@
 //! From a push to production: artifact bucket, builds, the pipeline and who hears of it.
 
+mod approvals;
 mod builds;
 mod notices;
 mod pipeline;
@@ -45,6 +46,9 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     source.start(&mut template, project, &pipeline);
     if let Some(topic) = &topic {
         notices::add(&mut template, delivery, topic);
+        if environment.in_account() {
+            approvals::add(&mut template, delivery, &pipeline, topic);
+        }
     }
     template.finish()
 }

@@ -4,3 +4,4 @@ pub(crate) mod appspec;
 pub(crate) mod buildspec;
 pub(crate) mod dashboard;
 pub(crate) mod lifecycle;
+pub(crate) mod workflow;

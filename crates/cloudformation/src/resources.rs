@@ -25,12 +25,13 @@ pub mod s3;
 pub mod secretsmanager;
 pub mod sns;
 pub mod ssm;
+pub mod stepfunctions;
 pub mod wafv2;
 
 use crate::template::Facts;
 
 /// What is known of every type above.
-pub static TYPES: [Facts; 53] = [
+pub static TYPES: [Facts; 54] = [
     Facts::of::<applicationautoscaling::ScalableTarget>(),
     Facts::of::<applicationautoscaling::ScalingPolicy>(),
     Facts::of::<chatbot::SlackChannelConfiguration>(),
@@ -81,6 +82,7 @@ pub static TYPES: [Facts; 53] = [
     Facts::of::<sns::Topic>(),
     Facts::of::<sns::TopicPolicy>(),
     Facts::of::<ssm::Parameter>(),
+    Facts::of::<stepfunctions::StateMachine>(),
     Facts::of::<wafv2::LoggingConfiguration>(),
     Facts::of::<wafv2::WebACL>(),
     Facts::of::<wafv2::WebACLAssociation>(),

@@ -96,6 +96,9 @@ pub struct PipelineSettings {
     pub name: Option<String>,
     /// How long an execution waits for its approval before it fails and people hear of it, 5m to 60d.
     pub approval_timeout: Span,
+    /// After how long an approval that nobody answers sets off an alarm, in an account. A time not shorter than
+    /// `approval_timeout` switches that off.
+    pub approval_overdue: Span,
     /// Whether production is taken back when its alarm fires just after a deployment and, with the engine `ecs`, a
     /// stage that fails goes back to its last good execution; CodeDeploy does that by itself. Default: in an account.
     pub rollback_on_failure: Option<bool>,
@@ -105,7 +108,13 @@ pub struct PipelineSettings {
 
 impl Default for PipelineSettings {
     fn default() -> Self {
-        PipelineSettings { name: None, approval_timeout: Span::days(7), rollback_on_failure: None, window: None }
+        PipelineSettings {
+            name: None,
+            approval_timeout: Span::days(7),
+            approval_overdue: Span::minutes(4 * 60),
+            rollback_on_failure: None,
+            window: None,
+        }
     }
 }
 

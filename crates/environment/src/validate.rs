@@ -9,6 +9,7 @@ use crate::error::{Error, Problem};
 use crate::project::{Builder, Project, SourceProvider};
 use crate::settings::Environment;
 use crate::source::Source;
+use crate::units::Span;
 
 /// Collects problems of one file.
 struct Check<'a> {
@@ -130,6 +131,12 @@ fn pipeline(project: &Project, check: &mut Check<'_>) {
         "pipeline.approval_timeout",
         || format!("{} is no time that CodePipeline can wait for an approval", pipeline.approval_timeout),
         "whole minutes, 5m to 60d",
+    );
+    check.require(
+        pipeline.approval_overdue >= Span::minutes(5),
+        "pipeline.approval_overdue",
+        || format!("{} is no time in which a person answers", pipeline.approval_overdue),
+        "at least 5m",
     );
     if let Some(window) = &pipeline.window {
         check.require(

@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Actions that AWS does not restrict to resources: on `*` or not at all.
-const UNSCOPED: [&str; 23] = [
+const UNSCOPED: [&str; 28] = [
     "application-autoscaling:",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
@@ -39,7 +39,12 @@ const UNSCOPED: [&str; 23] = [
     "ecs:DeregisterTaskDefinition",
     "elasticloadbalancing:Describe",
     "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
     "logs:DescribeLogGroups",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
     "sts:GetCallerIdentity",
     "xray:",
     "secretsmanager:GetRandomPassword",

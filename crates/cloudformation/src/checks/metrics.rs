@@ -182,12 +182,31 @@ fn metrics<'a>(report: &Report<'a>) -> Vec<Field<'a>> {
     alarms.chain(policies).filter(|metric| metric.at("MetricName").exists()).collect()
 }
 
-fn unknown(report: &mut Report<'_>) {
-    let filters: BTreeSet<(String, String)> = report
+/// Namespaces and names of the metrics that the templates make themselves: by filters of logs, and by workflows.
+fn made(report: &Report<'_>) -> BTreeSet<(String, String)> {
+    let filters = report
         .resources("AWS::Logs::MetricFilter")
         .flat_map(|filter| filter.at("MetricTransformations").items())
-        .filter_map(|metric| Some((metric.at("MetricNamespace").rendered()?, metric.at("MetricName").rendered()?)))
-        .collect();
+        .filter_map(|metric| Some((metric.at("MetricNamespace").rendered()?, metric.at("MetricName").rendered()?)));
+    let states = report
+        .resources("AWS::StepFunctions::StateMachine")
+        .flat_map(|machine| machine.at("Definition").at("States").members())
+        .map(|(_, state)| state)
+        .filter(|state| state.at("Resource").text().is_some_and(|call| call.ends_with(":cloudwatch:putMetricData")));
+    let counted = states.flat_map(|state| {
+        let arguments = state.at("Arguments");
+        let namespace = arguments.at("Namespace").rendered();
+        let metrics = arguments.at("MetricData").items();
+        let named = metrics
+            .into_iter()
+            .filter_map(move |metric| Some((namespace.clone()?, metric.at("MetricName").rendered()?)));
+        named.collect::<Vec<_>>()
+    });
+    filters.chain(counted).collect()
+}
+
+fn unknown(report: &mut Report<'_>) {
+    let made = made(report);
     let insights = report.resources("AWS::ECS::Cluster").flat_map(|cluster| cluster.at("ClusterSettings").items()).any(
         |setting| {
             let on = matches!(setting.at("Value").text(), Some("enabled" | "enhanced"));
@@ -202,12 +221,12 @@ fn unknown(report: &mut Report<'_>) {
             Some(known) => known.metrics.contains(&name.as_str()),
             None if namespace.starts_with("AWS/") => true,
             None => {
-                let own = filters.contains(&(namespace.clone(), name.clone()));
-                let elsewhere = report.scope == Scope::Part && !filters.iter().any(|(of, _)| *of == namespace);
+                let own = made.contains(&(namespace.clone(), name.clone()));
+                let elsewhere = report.scope == Scope::Part && !made.iter().any(|(of, _)| *of == namespace);
                 own || elsewhere
             }
         };
-        let hint = "correct its name, or add the metric filter that makes it";
+        let hint = "correct its name, or add the metric filter or workflow that makes it";
         report.require(emitted, &field, || format!("nothing emits `{name}` in {namespace}"), hint);
         let off = namespace == "ECS/ContainerInsights" && !insights && report.scope == Scope::Whole;
         let hint = "switch containerInsights on in the cluster's settings";

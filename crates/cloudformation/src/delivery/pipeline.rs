@@ -26,6 +26,9 @@ const BUILD: &str = "BuildOutput";
 /// The placeholder of `taskdef.json`, without its angle brackets.
 const IMAGE_PLACEHOLDER: &str = "IMAGE1_NAME";
 
+/// Where a person says yes.
+pub(super) const APPROVAL_STAGE: &str = "Approval";
+
 /// How long CodePipeline waits for an approval when nobody says.
 const APPROVAL_MINUTES: i64 = 7 * 24 * 60;
 
@@ -42,7 +45,7 @@ pub(super) fn add(
         stage("Build", build(builds)),
         deploy_stage("DeployToStaging", delivery, EnvironmentName::Staging),
         stage("Test", test(builds)),
-        stage("Approval", approval(project, topic)),
+        stage(APPROVAL_STAGE, approval(project, topic)),
         deploy_stage("DeployToProduction", delivery, EnvironmentName::Production),
     ];
     let store = ArtifactStore {

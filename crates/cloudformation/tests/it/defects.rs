@@ -52,6 +52,7 @@ const DASHBOARD: &str = "AWS::CloudWatch::Dashboard";
 const TOPIC_POLICY: &str = "AWS::SNS::TopicPolicy";
 const SUBSCRIPTION: &str = "AWS::SNS::Subscription";
 const RULE: &str = "AWS::Events::Rule";
+const MACHINE: &str = "AWS::StepFunctions::StateMachine";
 const FUNCTION: &str = "AWS::Lambda::Function";
 
 #[rustfmt::skip]
@@ -196,6 +197,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     defect("an alarm that tells nobody", "silent-alarm", ALARM, Set("Properties/ActionsEnabled", "false")),
     defect("an alarm on no metric", "unknown-metric", ALARM, Replace("Properties/MetricName", "\"", "\"Un")),
     defect("an alarm on a metric that AWS does not have", "unknown-metric", ALARM, Replace("Properties/Metrics", "HTTPCode_Target_5XX_Count", "HTTPCode_5XX")),
+    defect("an alarm on a metric that its workflow calls otherwise", "unknown-metric", MACHINE, Replace("Properties/Definition", r#""MetricName":"ApprovalsOverdue""#, r#""MetricName":"Approvals""#)),
     defect("a target group without its load balancer", "metric-dimension", ALARM, Replace("Properties/Metrics", r#""Name":"LoadBalancer""#, r#""Name":"TargetGroup""#)),
     defect("a dimension that AWS does not have", "metric-dimension", ALARM, Replace("Properties/Metrics", r#""Name":"LoadBalancer""#, r#""Name":"Balancer""#)),
     defect("an expression over nothing", "metric-math", ALARM, Replace("Properties/Metrics", r#""Id":"errors""#, r#""Id":"errs""#)),

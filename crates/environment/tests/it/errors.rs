@@ -200,6 +200,7 @@ fn the_project_file_is_checked_too() {
         ("build:\n", "notify: {slack: {workspace: T01, channel: general}}\nbuild:\n", "notify.slack.channel"),
         ("build:\n", "notify: {pagerduty: \"https://events.example.com\"}\nbuild:\n", "notify.pagerduty"),
         ("pipeline:\n", "pipeline:\n  approval_timeout: 90d\n", "pipeline.approval_timeout"),
+        ("pipeline:\n", "pipeline:\n  approval_overdue: 1m\n", "pipeline.approval_overdue"),
         ("pipeline:\n", "pipeline:\n  window: \"* 0-9 * * *\"\n", "pipeline.window"),
     ];
     for (from, to, field) in cases {
