@@ -32,7 +32,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
 }
 
 /// Whether one of these options is among the arguments, as `--name` or `--name=value`.
-fn given(arguments: &[OsString], names: &[&str]) -> bool {
+pub(crate) fn given(arguments: &[OsString], names: &[&str]) -> bool {
     arguments.iter().filter_map(|argument| argument.to_str()).any(|argument| {
         let name = argument.split_once('=').map_or(argument, |(name, _)| name);
         names.contains(&name)

@@ -1,6 +1,7 @@
 //! Task runner: thin dispatch, executes the workspace's binaries. `cargo xtask --help` lists the commands.
 
 mod bench;
+mod build_hooks;
 mod build_image;
 mod check;
 mod deploy;
@@ -37,6 +38,9 @@ enum Command {
     /// Build the chatbot's image, and push it if asked to.
     #[command(disable_help_flag = true)]
     BuildImage(Passed),
+    /// Build the archive of the functions that judge a new version, ValidateCanary and MonitorCanary.
+    #[command(disable_help_flag = true)]
+    BuildHooks(Passed),
     /// Sign an image, verify it, print what it is made of, scan it; with --environment NAME as that environment demands.
     #[command(disable_help_flag = true)]
     Image(Passed),
@@ -116,6 +120,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Gitops(passed) => workspace.execute("gitops", "gitops", &passed.arguments),
         Command::Print(passed) => synth::subcommand(&workspace, "print", &passed.arguments),
         Command::BuildImage(passed) => build_image::run(&workspace, &passed.arguments),
+        Command::BuildHooks(passed) => build_hooks::run(&workspace, &passed.arguments),
         Command::Image(passed) => image::run(&workspace, &passed.arguments),
         Command::Deploy(passed) => deploy::run(&workspace, Verb::Deploy, &passed.arguments),
         Command::Promote(passed) => deploy::run(&workspace, Verb::Promote, &passed.arguments),

@@ -1,5 +1,6 @@
 //! `image build` from end to end: source, binary, image, layout, push.
 
+pub mod function;
 mod input;
 mod origin;
 
@@ -257,11 +258,8 @@ fn make(
         return make_with_docker(options, request, source, tags, settings, progress);
     }
     let input = Input::prepare(request, source, settings, progress)?;
-    let Input { binary, path, description, .. } = &input;
-    let architecture = elf::inspect(binary).map_err(|reason| Error::Binary { path: path.clone(), reason })?;
-    if let Some(wanted) = request.architecture.filter(|wanted| *wanted != architecture) {
-        return Err(Error::OtherArchitecture { path: path.clone(), wanted, actual: architecture });
-    }
+    let Input { binary, description, .. } = &input;
+    let architecture = architecture_of(&input, request)?;
     let images = input.target_directory.join("image");
     let layers = layer::of_binary(binary.clone(), Some(&images.join("layers")))?;
     let mut image = assemble::assemble(layers, architecture, source, description)?;
@@ -303,6 +301,16 @@ fn make_with_docker(
     };
     image.artifacts = origin.artifacts(&image)?;
     Ok(Made { image, binary: None, images: workspace.target_directory().join("image"), cargo: Duration::ZERO })
+}
+
+/// The processor that the binary is for, which must be the one asked for.
+fn architecture_of(input: &Input, request: &Request) -> Result<Architecture, Error> {
+    let Input { binary, path, .. } = input;
+    let actual = elf::inspect(binary).map_err(|reason| Error::Binary { path: path.clone(), reason })?;
+    match request.architecture.filter(|wanted| *wanted != actual) {
+        Some(wanted) => Err(Error::OtherArchitecture { path: path.clone(), wanted, actual }),
+        None => Ok(actual),
+    }
 }
 
 /// Builds the commit once more, elsewhere, and compares.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use image::build::{self, Builder, Destination, Report, Request};
+use image::build::{self, Builder, Destination, Report, Request, function};
+use image::compile::Program;
 use image::credentials::Credentials;
 use image::git::Commit;
 use image::progress::{Progress, Step};
@@ -36,6 +37,8 @@ enum Command {
     /// Tags: the commit's first seven digits (always seven), on a version tag also v1.2.3 and v1.2.3-<shortsha>; a tree
     /// with uncommitted changes gives <shortsha>-dirty-<hash>. The same commit gives the same digest in every directory.
     Build(Box<BuildArguments>),
+    /// Build a program of this checkout (or take a given binary) into the archive of a Lambda function.
+    Function(FunctionArguments),
     /// Push a layout that `image build` wrote, every byte checked.
     Push(PushArguments),
     /// Pull an image into a layout, every byte checked.
@@ -119,6 +122,34 @@ enum BuilderName {
 }
 
 #[derive(Debug, Args)]
+struct FunctionArguments {
+    /// The package.
+    #[arg(long, value_name = "NAME")]
+    package: String,
+    /// Its binary, which becomes `bootstrap` in the archive.
+    #[arg(long, value_name = "NAME")]
+    program: String,
+    /// Where the archive goes [default: target/function/<tag>.zip].
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The processor the function runs on: amd64 or arm64 [default: this machine's own].
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| text.parse::<Architecture>())]
+    architecture: Option<Architecture>,
+    /// The compiler target [default: this machine's own].
+    #[arg(long, value_name = "TRIPLE", conflicts_with = "binary")]
+    target: Option<String>,
+    /// Package this static Linux binary instead of building the program.
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// The commit the given binary was built from [default: git's HEAD].
+    #[arg(long, value_name = "SHA", requires = "binary", value_parser = |text: &str| text.parse::<Commit>())]
+    commit: Option<Commit>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct PullArguments {
     /// The image, as in registry.example.com/smartassist/chatbot@sha256:… or …:v1.2.3.
     #[arg(value_name = "IMAGE", value_parser = |text: &str| text.parse::<Reference>())]
@@ -163,6 +194,10 @@ pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
             let request = request(arguments)?;
             let report = runtime.block_on(build::run(&request, &settings, &progress))?;
             print(&report, arguments.json)
+        }
+        Command::Function(arguments) => {
+            let report = function::run(&program(arguments)?, arguments.output.as_deref(), &settings, &progress)?;
+            print_function(&report, arguments.json)
         }
         Command::Push(arguments) => {
             let (image, tags) = layout::read(&arguments.layout)?;
@@ -222,6 +257,27 @@ fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
         allow_dirty: arguments.allow_dirty,
         ..Request::default()
     })
+}
+
+fn program(arguments: &FunctionArguments) -> anyhow::Result<Request> {
+    Ok(Request {
+        directory: std::env::current_dir().context("cannot find the current directory")?,
+        program: Program { package: arguments.package.clone(), binary: arguments.program.clone() },
+        target: arguments.target.clone(),
+        architecture: arguments.architecture,
+        binary: arguments.binary.clone(),
+        commit: arguments.commit.clone(),
+        ..Request::default()
+    })
+}
+
+fn print_function(report: &function::Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        return terminal::line(&serde_json::to_string(report).context("cannot write the result")?);
+    }
+    let function::Report { archive, sha256, size, architecture, .. } = report;
+    let size = terminal::bytes(*size);
+    terminal::line(&format!("archive {}\nsha256  {sha256}\nsize    {size}\nfor     {architecture}", archive.display()))
 }
 
 fn destination(arguments: &BuildArguments) -> Result<Destination, Error> {

@@ -11,6 +11,7 @@ mod docker_registry;
 mod ecr_scan;
 mod fake;
 mod fixture;
+mod function;
 mod hostile;
 #[cfg(feature = "kms")]
 mod kms;

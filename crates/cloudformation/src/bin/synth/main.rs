@@ -69,6 +69,8 @@ enum Value {
     Source,
     /// The processor of the image: one for all environments, because they run the same image.
     Architecture,
+    /// The processor of the functions of deployments.
+    HookArchitecture,
     /// The template of the role under which CloudFormation manages the stacks, for an administrator.
     CloudformationRole,
     /// What a scan may have found in an environment's image, as JSON.
@@ -108,6 +110,7 @@ fn run(cli: &Cli) -> Result<bool> {
             Value::Pipeline => project.pipeline_name().to_owned(),
             Value::Source => project.source.repository,
             Value::Architecture => architecture(&load(&cli.environments)?)?.to_owned(),
+            Value::HookArchitecture => hook_architecture(&load(&cli.environments)?)?.to_owned(),
             Value::CloudformationRole => format!("{:#}", cloudformation_role(&project, &load(&cli.environments)?)?),
             Value::Scan => {
                 let environment = own()?;
@@ -152,20 +155,31 @@ fn keys(directory: &Path, environment: &Environment) -> Result<Vec<String>> {
     Ok(settings.keys.iter().map(path).collect())
 }
 
-/// The one image goes from staging to production, so its processor is the same everywhere.
-fn architecture(environments: &[Environment]) -> Result<&'static str> {
+/// The processor that all of them name; where none does, the default.
+fn one_architecture(all: &[(EnvironmentName, Architecture)], differs: &str) -> Result<&'static str> {
     let named = |architecture: Architecture| match architecture {
         Architecture::X86_64 => "x86_64",
         Architecture::Arm64 => "arm64",
     };
-    let all: Vec<_> =
-        environments.iter().map(|environment| (environment.name, environment.task.architecture)).collect();
-    let Some((_, first)) = all.first() else { anyhow::bail!("there is no environment") };
-    if all.iter().any(|(_, architecture)| architecture != first) {
+    let first = all.first().map_or(Architecture::default(), |(_, architecture)| *architecture);
+    if all.iter().any(|(_, architecture)| *architecture != first) {
         let list: Vec<_> = all.iter().map(|(name, architecture)| format!("{name}: {}", named(*architecture))).collect();
-        anyhow::bail!("task.architecture differs, but all environments run one image ({})", list.join(", "));
+        anyhow::bail!("{differs} ({})", list.join(", "));
     }
-    Ok(named(*first))
+    Ok(named(first))
+}
+
+/// The one image goes from staging to production, so its processor is the same everywhere.
+fn architecture(environments: &[Environment]) -> Result<&'static str> {
+    let all: Vec<_> = environments.iter().map(|of| (of.name, of.task.architecture)).collect();
+    one_architecture(&all, "task.architecture differs, but all environments run one image")
+}
+
+/// The processor of the functions of deployments, where there are some.
+fn hook_architecture(environments: &[Environment]) -> Result<&'static str> {
+    let hooks = environments.iter().filter_map(|of| Some((of.name, of.deployment.hooks.as_ref()?.architecture)));
+    let all: Vec<_> = hooks.collect();
+    one_architecture(&all, "deployment.hooks.architecture differs: name one with --architecture")
 }
 
 /// All environments; the problems of all files together.
