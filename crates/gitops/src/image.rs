@@ -36,6 +36,11 @@ impl Image {
         Ok(Image { repository: repository.to_owned(), digest: digest.to_owned() })
     }
 
+    /// `REGISTRY/REPOSITORY@sha256:…`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}@{}", self.repository, self.digest)
+    }
+
     /// The component that puts the image into an overlay.
     pub fn file(&self, project: &Project, environment: EnvironmentName) -> GeneratedFile {
         let path = format!("{}/image/kustomization.yaml", overlay_path(environment));

@@ -4,6 +4,7 @@
 //! JSON patches what sets it apart. The container is that of the environment's task definition, so that ECS and
 //! Kubernetes run the same thing.
 
+pub mod checks;
 mod container;
 mod custom;
 mod image;
@@ -53,6 +54,31 @@ pub fn files(project: &Project, environments: &[Environment]) -> Result<Vec<Gene
         files.push(file(&format!("applications/{}.yaml", application.name()), &json(&application)));
     }
     Ok(files)
+}
+
+/// What the cluster gets of an environment, and ArgoCD's application: what kustomize makes of the overlay, but for the hash
+/// in the configuration's name.
+pub fn rendered(project: &Project, environment: &Environment, image: &Image) -> Result<Vec<Json>, Error> {
+    let variables: serde_json::Map<_, _> = Container::of(project, environment)?
+        .variables()
+        .map(|(name, value)| (name.to_owned(), Json::from(value)))
+        .collect();
+    let configuration = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": Project::SERVICE},
+        "data": variables,
+    });
+    let mut documents: Vec<_> = manifests(project, environment)?.into_iter().map(|manifest| manifest.json).collect();
+    for document in &mut documents {
+        if let Some(name) = document.pointer_mut("/spec/template/spec/containers/0/image") {
+            *name = Json::from(image.name());
+        }
+    }
+    documents.push(configuration);
+    documents.extend(custom::external_secrets(environment).iter().map(|(_, secret)| json(secret)));
+    documents.push(json(&custom::application(project, environment)));
+    Ok(documents)
 }
 
 /// Path of an environment's overlay in the checkout.

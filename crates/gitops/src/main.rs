@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use environment::{Environment, EnvironmentName, Project};
-use gitops::{Image, files};
-use serde_json::json;
+use gitops::checks::{self, Finding, check};
+use gitops::{Image, files, rendered};
+use serde::Deserialize as _;
+use serde_json::{Value as Json, json};
 
 /// Writes ArgoCD applications, Kubernetes manifests and kustomize overlays to argocd/.
 #[derive(Debug, Parser)]
@@ -24,8 +26,23 @@ struct Cli {
     #[arg(long, value_name = "DIR", default_value = "environments")]
     environments: PathBuf,
     /// Print the result as JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check Kubernetes manifests, ours or not, for what only makes sense together: `kustomize build DIR | gitops validate -`.
+    Validate {
+        /// Files of one overlay, YAML or JSON; `-` is the standard input.
+        #[arg(value_name = "FILE", required_unless_present = "rules")]
+        files: Vec<PathBuf>,
+        /// List the rules instead.
+        #[arg(long)]
+        rules: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -42,6 +59,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<bool> {
+    if let Some(Command::Validate { files, rules }) = &cli.command {
+        return if *rules { list_rules() } else { validate(files, cli.json) };
+    }
     let project = Project::load(&cli.environments)?;
     let mut environments = Vec::new();
     for name in EnvironmentName::ALL {
@@ -50,6 +70,14 @@ fn run(cli: &Cli) -> Result<bool> {
     let root = cli.environments.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let promoted = cli.image.as_deref().map(promotion).transpose()?;
 
+    let mut findings = Vec::new();
+    for environment in &environments {
+        findings.extend(check(&rendered(&project, environment, &Image::none(&project))?));
+    }
+    if !findings.is_empty() {
+        report(&findings);
+        return Ok(false);
+    }
     let mut wanted = files(&project, &environments)?;
     for name in EnvironmentName::ALL {
         let image = promoted.as_ref().filter(|(of, _)| *of == name).map(|(_, image)| image.clone());
@@ -85,6 +113,45 @@ fn run(cli: &Cli) -> Result<bool> {
         eprintln!("error: generated files are stale\nhint: cargo xtask gitops");
     }
     Ok(current)
+}
+
+fn list_rules() -> Result<bool> {
+    for rule in checks::rules() {
+        writeln!(std::io::stdout(), "{:<20}{}", rule.name, rule.finds)?;
+    }
+    Ok(true)
+}
+
+/// The documents of all files together.
+fn validate(files: &[PathBuf], as_json: bool) -> Result<bool> {
+    let mut documents = Vec::new();
+    for path in files {
+        let text = if path.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin()).context("cannot read the standard input")?
+        } else {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        };
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let document = Json::deserialize(document).with_context(|| format!("{} is no YAML", path.display()))?;
+            documents.extend((!document.is_null()).then_some(document));
+        }
+    }
+    let findings = check(&documents);
+    if as_json {
+        let result =
+            json!({"schema": 1, "ok": findings.is_empty(), "documents": documents.len(), "findings": findings});
+        writeln!(std::io::stdout(), "{result:#}")?;
+    }
+    report(&findings);
+    let rules = checks::rules().count();
+    eprintln!("{} documents, {rules} rules, {} findings", documents.len(), findings.len());
+    Ok(findings.is_empty())
+}
+
+fn report(findings: &[Finding]) {
+    for finding in findings {
+        eprintln!("error: {finding}");
+    }
 }
 
 fn promotion(text: &str) -> Result<(EnvironmentName, Image)> {

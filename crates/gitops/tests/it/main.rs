@@ -1,5 +1,7 @@
 //! What is generated for Kubernetes, and the `gitops` command.
 
+mod defects;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
