@@ -16,6 +16,8 @@ ARG RUST_IMAGE=rust:1.95-slim
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
+# Cargo features of the chatbot, such as bedrock,dynamodb.
+ARG FEATURES=""
 # Dependencies never learn the commit, so that a new one compiles nothing again. The same flags as
 # the daemonless builder: static, without a path of this machine.
 RUN --mount=type=cache,id=smartbot-registry,target=/cargo/registry \
@@ -29,7 +31,7 @@ RUN --mount=type=cache,id=smartbot-registry,target=/cargo/registry \
     export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/src=/src --remap-path-prefix=/cargo=/cargo"; \
     mkdir -p /list/manifests; \
     rustc -vV > /list/rustc; \
-    cargo build --locked --release --package chatbot --bin smartbot --target "$target" \
+    cargo build --locked --release --package chatbot --bin smartbot --features "${FEATURES}" --target "$target" \
       --message-format=json-render-diagnostics > /list/messages; \
     sed -n 's/.*"manifest_path":"\([^"]*\)".*/\1/p' /list/messages | sort -u | xargs cp --parents -t /list/manifests; \
     mkdir -p /image/base/data /image/base/tmp /image/base/etc/ssl/certs /image/program; \

@@ -1,4 +1,4 @@
-//! `build-image`: `image build`, with what the environment files say: the repository's name and the processor.
+//! `build-image`: `image build`, with what the environment files say: the repository's name, the processor and the program's features.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -12,8 +12,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     let help = given(arguments, &["--help", "-h"]);
     let repository = std::env::var_os("IMAGE_REPOSITORY").filter(|name| !name.is_empty());
     let asks_repository = !help && given(arguments, &["--push"]) && !given(arguments, &["--repository"]);
+    let asks_features = !help && !given(arguments, &["--features", "--binary"]);
     let asks_architecture = !help && !given(arguments, &["--architecture", "--target"]);
-    if asks_architecture || (asks_repository && repository.is_none()) {
+    if asks_architecture || asks_features || (asks_repository && repository.is_none()) {
         let synth = ("cloudformation", Target::Binary("synth"));
         workspace.build_together(&[("image", Target::Binary("image")), synth])?;
     }
@@ -28,7 +29,16 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     if asks_architecture {
         command.args(["--architecture", &synth::value(workspace, "architecture")?]);
     }
+    if asks_features {
+        command.args(features(workspace)?);
+    }
     workspace::become_command(&mut command)
+}
+
+/// The option that names the features which the environment files ask for; nothing if they ask for none.
+pub(crate) fn features(workspace: &Workspace) -> Result<Vec<String>> {
+    let features = synth::value(workspace, "features")?;
+    Ok(if features.is_empty() { Vec::new() } else { vec!["--features".to_owned(), features] })
 }
 
 /// Whether one of these options is among the arguments, as `--name` or `--name=value`.

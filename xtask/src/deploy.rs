@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::endpoint::Endpoint;
 use crate::workspace::{self, Workspace};
-use crate::{local, synth};
+use crate::{build_image, local, synth};
 
 /// How people call the environments.
 const ENVIRONMENTS: [&str; 3] = ["staging", "production", "prod"];
@@ -107,6 +107,7 @@ impl Client<'_> {
         let image = self.workspace.build("image", "image")?;
         let mut command = self.workspace.command(&image);
         command.args(["build", "--push", "--json", "--repository", &synth::value(self.workspace, "repository")?]);
+        command.args(build_image::features(self.workspace)?);
         if let Some(endpoint) = ours {
             play_aws(&mut command, endpoint, &synth::value(self.workspace, "region")?);
         }

@@ -1,5 +1,7 @@
 //! The generated files that are committed: buildspec, task definitions and appspecs.
 
+use std::collections::BTreeSet;
+
 use environment::{Builder, Capacity, Engine, Environment, Project};
 use serde::Serialize;
 
@@ -62,12 +64,20 @@ fn appspec(project: &Project, environment: &Environment) -> AppSpec {
     AppSpec::new(properties, hooks)
 }
 
+/// The cargo features of the chatbot that any of these environments needs: all run one image.
+pub fn features(environments: &[Environment]) -> String {
+    let all: BTreeSet<_> = environments.iter().flat_map(|environment| environment.chat.features()).collect();
+    all.into_iter().collect::<Vec<_>>().join(",")
+}
+
 /// The main build: the chatbot's tests, its image, and what the deploy actions need.
 fn buildspec(project: &Project, environments: &[Environment]) -> Buildspec {
     let builder = project.build.builder;
     let chosen = if builder == Builder::default() { String::new() } else { format!(" --builder {}", builder.as_str()) };
+    let features = features(environments);
+    let features = if features.is_empty() { features } else { format!(" --features {features}") };
     let image = format!(
-        "cargo xtask build-image{chosen} --push --repository \"$IMAGE_REPOSITORY\" --image-detail imageDetail.json"
+        "cargo xtask build-image{chosen}{features} --push --repository \"$IMAGE_REPOSITORY\" --image-detail imageDetail.json"
     );
     let mut commands = vec![image];
     // One image goes to all environments, so it must pass the gates of each before it goes to the first.

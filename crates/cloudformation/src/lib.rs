@@ -33,7 +33,7 @@ pub mod value;
 pub mod variants;
 
 pub use access::cloudformation_role;
-pub use files::{GeneratedFile, files};
+pub use files::{GeneratedFile, features, files};
 pub use generations::{Replacement, replacements};
 pub use names::Names;
 pub use stack::{Stack, StackKind, StackParameter, TEMPLATE_LIMIT, Unsupported, deployment_alarms, templates};

@@ -25,7 +25,7 @@ use crate::resources::iam::Role;
 use crate::resources::logs::LogGroup;
 use crate::stack::tags;
 use crate::template::{Handle, Resource, Template};
-use crate::value::{Intrinsic, arn};
+use crate::value::{Intrinsic, PARTITION, REGION, arn};
 use crate::{data, logs, network, sub, task};
 
 pub(crate) use alarms::gates;
@@ -85,7 +85,7 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     let logs = template.add("LogGroup", logs);
     let cluster = template.add("Cluster", cluster(environment, names));
     let execution_role = template.add("ExecutionRole", execution_role(project, environment, &logs));
-    let task_role = template.add("TaskRole", task_role(names, stored));
+    let task_role = template.add("TaskRole", task_role(environment, names, stored));
     // Retained: deployments that came later may still run, or roll back to, this revision.
     let first = task::resource(project, environment, &image, execution_role.arn(), task_role.arn(), logs.reference());
     let first = template.add("FirstTaskDefinition", Resource::new(first).retained());
@@ -195,8 +195,8 @@ pub(crate) fn registry_login() -> Statement {
     )
 }
 
-/// What the chatbot itself may do: keep conversations in its table, if it has one.
-fn task_role(names: Names<'_>, stored: data::Imports<'_>) -> Resource<Role> {
+/// What the chatbot itself may do: keep conversations in its table and ask its models, if it has them.
+fn task_role(environment: &Environment, names: Names<'_>, stored: data::Imports<'_>) -> Resource<Role> {
     let keep = [
         "dynamodb:BatchGetItem",
         "dynamodb:BatchWriteItem",
@@ -212,7 +212,25 @@ fn task_role(names: Names<'_>, stored: data::Imports<'_>) -> Resource<Role> {
     if let Some(table) = stored.table() {
         statements.push(Statement::allow("KeepConversations", keep, [table]));
     }
+    let models: Vec<_> = environment.chat.bedrock_models().flat_map(model_resources).collect();
+    if !models.is_empty() {
+        let ask = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"];
+        statements.push(Statement::allow("AskModels", ask, models));
+    }
     role(names.task_role(), "What the chatbot may do", "ecs-tasks.amazonaws.com", statements)
+}
+
+/// What a model is to IAM. An inference profile needs itself and its model in every region that it may choose.
+fn model_resources(model: &str) -> Vec<Intrinsic> {
+    let foundation =
+        |region: &str, model: &str| sub!["arn:", PARTITION, format!(":bedrock:{region}::foundation-model/{model}")];
+    match model.split_once('.') {
+        _ if model.starts_with("arn:") => vec![sub![model.to_owned()]],
+        Some(("us" | "eu" | "apac" | "jp" | "global" | "us-gov", of)) => {
+            vec![arn("bedrock", format!("inference-profile/{model}")), foundation("*", of)]
+        }
+        _ => vec![sub!["arn:", PARTITION, ":bedrock:", REGION, format!("::foundation-model/{model}")]],
+    }
 }
 
 /// What the service's settings say, without what it refers to in its stack.

@@ -29,6 +29,8 @@ pub(crate) struct References<'a> {
 
 /// The only place that the chatbot may write to; it keeps its embedded conversation store there.
 const DATA: &str = "/data";
+/// CloudWatch keeps metrics by the minute.
+const EMF_SECONDS: &str = "60";
 /// Who the chatbot runs as: the image's own user.
 const USER: &str = "10001:10001";
 
@@ -111,10 +113,22 @@ fn plain_variables(environment: &Environment, names: Names<'_>) -> Vec<KeyValueP
         variable(variables::DRAIN_DELAY_SECONDS, &variables::DRAIN_DELAY.as_seconds().to_string()),
         variable(variables::DRAIN_DEADLINE_SECONDS, &environment.task.drain.as_seconds().to_string()),
     ];
-    all.push(match store {
-        ConversationStore::Embedded => variable(variables::CONVERSATIONS_DIR, &format!("{DATA}/conversations")),
-        ConversationStore::Dynamodb => variable(variables::CONVERSATIONS_TABLE, &names.conversations_table()),
-    });
+    match store {
+        ConversationStore::Embedded => {
+            all.push(variable(variables::CONVERSATIONS_DIR, &format!("{DATA}/conversations")));
+        }
+        ConversationStore::Dynamodb => all.extend([
+            variable(variables::CONVERSATIONS_TABLE, &names.conversations_table()),
+            variable(variables::TENANTS_STORE, store.as_str()),
+        ]),
+    }
+    if !environment.chat.models.is_empty() {
+        all.push(variable(variables::MODELS, &environment.chat.models.join(",")));
+    }
+    // CloudWatch makes metrics of such lines; nobody else does.
+    if environment.location.account.is_some() {
+        all.push(variable(variables::METRICS_EMF_SECONDS, EMF_SECONDS));
+    }
     all
 }
 

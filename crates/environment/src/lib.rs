@@ -19,7 +19,7 @@ pub use project::{
     BuildSettings, Builder, LocalSettings, PipelineSettings, Project, RegistrySettings, SourceProvider, SourceSettings,
 };
 pub use settings::{
-    AlarmSettings, Architecture, AutoscalingSettings, AutoscalingTargets, Canary, Capacity, ChatBackend, ChatSettings,
+    AlarmSettings, Architecture, AutoscalingSettings, AutoscalingTargets, Canary, Capacity, ChatSettings,
     ConversationStore, CostSettings, DataSettings, Day, DeploymentSettings, EdgeSettings, Encryption, Endpoint, Engine,
     Environment, HealthCheckSettings, HookSettings, ImageSettings, Linear, Location, ManagedSecret, Nat,
     NetworkSettings, NotificationSettings, ProtectionSettings, Rotation, ScanException, ScanSettings, Schedule,

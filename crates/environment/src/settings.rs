@@ -26,7 +26,7 @@ pub use deployment::{Canary, DeploymentSettings, Engine, HookSettings, Linear, S
 pub use image::{Day, ImageSettings, ScanException, ScanSettings, Severity, SignatureSettings, Unscanned};
 pub use notification::{NotificationSettings, SlackSettings};
 pub use operation::{
-    AlarmSettings, AutoscalingSettings, AutoscalingTargets, ChatBackend, ChatSettings, ConversationStore, CostSettings,
+    AlarmSettings, AutoscalingSettings, AutoscalingTargets, ChatSettings, ConversationStore, CostSettings,
     ProtectionSettings, Schedule,
 };
 pub use platform::{

@@ -160,6 +160,7 @@ pub(crate) fn environment(environment: &Environment, source: &Source<'_>) -> Res
     runtime::hooks(environment, &mut check);
     runtime::autoscaling(environment, &mut check);
     operation::variables(environment, &mut check);
+    operation::chat(environment, &mut check);
     operation::data(environment, &mut check);
     operation::alarms(environment, &mut check);
     operation::security(environment, &mut check);

@@ -101,6 +101,9 @@ struct BuildArguments {
     /// Push an image of uncommitted changes, marked -dirty-<hash>; never for production.
     #[arg(long)]
     allow_dirty: bool,
+    /// Cargo features of the chatbot, such as bedrock,dynamodb.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "binary")]
+    features: Vec<String>,
     /// The compiler target [default: this machine's own].
     #[arg(long, value_name = "TRIPLE", conflicts_with = "binary")]
     target: Option<String>,
@@ -234,6 +237,7 @@ fn registry<'a>(repository: &Repository, settings: &Settings, progress: Progress
 fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
     Ok(Request {
         directory: std::env::current_dir().context("cannot find the current directory")?,
+        program: Program { features: arguments.features.clone(), ..Program::default() },
         target: arguments.target.clone(),
         binary: arguments.binary.clone(),
         commit: arguments.commit.clone(),
@@ -255,14 +259,17 @@ fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
         image_detail: arguments.image_detail.clone(),
         sign_with: arguments.sign_with.clone(),
         allow_dirty: arguments.allow_dirty,
-        ..Request::default()
     })
 }
 
 fn program(arguments: &FunctionArguments) -> anyhow::Result<Request> {
     Ok(Request {
         directory: std::env::current_dir().context("cannot find the current directory")?,
-        program: Program { package: arguments.package.clone(), binary: arguments.program.clone() },
+        program: Program {
+            package: arguments.package.clone(),
+            binary: arguments.program.clone(),
+            ..Program::default()
+        },
         target: arguments.target.clone(),
         architecture: arguments.architecture,
         binary: arguments.binary.clone(),

@@ -37,11 +37,13 @@ pub struct Program {
     pub package: String,
     /// Its binary.
     pub binary: String,
+    /// Its cargo features beside the default ones.
+    pub features: Vec<String>,
 }
 
 impl Default for Program {
     fn default() -> Self {
-        Self { package: "chatbot".to_owned(), binary: "smartbot".to_owned() }
+        Self { package: "chatbot".to_owned(), binary: "smartbot".to_owned(), features: Vec::new() }
     }
 }
 
@@ -225,6 +227,7 @@ impl Workspace {
         let mut command = cargo(root, &self.place);
         command
             .args(["rustc", "--locked", "--release", "--package", &program.package, "--bin", &program.binary])
+            .args(["--features", &program.features.join(",")])
             .args(["--target", target.triple(), "--message-format=json-render-diagnostics", "--"])
             // The last remap that matches wins, and the build directory is often inside the checkout.
             .arg(remap(root, "/src"))

@@ -177,6 +177,7 @@ pub fn build(
     let call = || {
         let mut command = docker();
         command.arg("build").arg("--build-arg").arg(format!("RUST_IMAGE={}", base.name)).current_dir(directory);
+        command.arg("--build-arg").arg(format!("FEATURES={}", program.features.join(",")));
         command.args(options.secrets.iter().flat_map(|secret| ["--secret", secret]));
         command.args(options.network.iter().flat_map(|network| ["--network", network]));
         if let Some(architecture) = architecture {

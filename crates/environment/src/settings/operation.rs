@@ -56,27 +56,33 @@ pub struct Schedule {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChatSettings {
-    /// What answers.
-    pub backend: ChatBackend,
+    /// Language models in the order asked: `bedrock:` and a model's id or inference profile, `openai:` and a model's name.
+    /// Without any the FAQ engine alone answers.
+    pub models: Vec<String>,
     /// Where conversations are kept.
     pub conversation_store: ConversationStore,
 }
 
-/// What answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChatBackend {
-    /// The FAQ engine inside the service.
-    #[default]
-    Faq,
-}
+impl ChatSettings {
+    /// What a model of Bedrock begins with.
+    pub const BEDROCK: &str = "bedrock:";
+    /// What a model of an OpenAI-compatible endpoint begins with.
+    pub const OPENAI: &str = "openai:";
 
-impl ChatBackend {
-    /// As the chatbot reads it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ChatBackend::Faq => "faq",
-        }
+    /// The models of Bedrock, without their prefix.
+    pub fn bedrock_models(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().filter_map(|model| model.strip_prefix(Self::BEDROCK))
+    }
+
+    /// The cargo features that the chatbot must be built with.
+    pub fn features(&self) -> Vec<&'static str> {
+        let bedrock = self.bedrock_models().next().is_some();
+        let dynamodb = self.conversation_store == ConversationStore::Dynamodb;
+        [("bedrock", bedrock), ("dynamodb", dynamodb)]
+            .into_iter()
+            .filter(|(_, needed)| *needed)
+            .map(|(name, _)| name)
+            .collect()
     }
 }
 
@@ -87,7 +93,7 @@ pub enum ConversationStore {
     /// In files of the task's own volume.
     #[default]
     Embedded,
-    /// In a DynamoDB table.
+    /// In a DynamoDB table; tenants are in it too.
     Dynamodb,
 }
 

@@ -1,8 +1,9 @@
 //! Variables, data, alarms, notifications and protection.
 
 use super::{Check, is_reference};
-use crate::settings::{Environment, LOG_RETENTIONS, NotificationSettings};
+use crate::settings::{ChatSettings, ConversationStore, Environment, LOG_RETENTIONS, NotificationSettings};
 use crate::units::Span;
+use crate::variables::{OPENAI_API_KEY, OPENAI_BASE_URL, OPERATOR_KEY_SHA256, SESSION_SECRET};
 
 pub(super) fn variables(environment: &Environment, check: &mut Check<'_>) {
     let named = [("secrets", &environment.secrets), ("parameters", &environment.parameters)];
@@ -29,6 +30,38 @@ pub(super) fn variables(environment: &Environment, check: &mut Check<'_>) {
             );
         }
     }
+}
+
+/// The chatbot refuses to start without what its store and its models need.
+pub(super) fn chat(environment: &Environment, check: &mut Check<'_>) {
+    let chat = &environment.chat;
+    let given =
+        |variable: &str| environment.secrets.contains_key(variable) || environment.parameters.contains_key(variable);
+    if chat.conversation_store == ConversationStore::Dynamodb {
+        for (variable, hint) in [
+            (SESSION_SECRET, "add `SESSION_SECRET: <name of a secret of 32 or more random characters>` to `secrets`"),
+            (
+                OPERATOR_KEY_SHA256,
+                "add `OPERATOR_KEY_SHA256: <name of a secret>`; its value: printf %s \"$KEY\" | sha256sum",
+            ),
+        ] {
+            let message = || format!("tasks that share a table need {variable}");
+            check.require(given(variable), "chat.conversation_store", message, hint);
+        }
+    }
+    let known =
+        |model: &&String| [ChatSettings::BEDROCK, ChatSettings::OPENAI].iter().any(|kind| model.starts_with(kind));
+    for model in chat.models.iter().filter(|model| !known(model)) {
+        let hint = "such as bedrock:apac.amazon.nova-lite-v1:0 or openai:gpt-4.1-mini";
+        check.require(false, "chat.models", || format!("`{model}` is no model"), hint);
+    }
+    let openai = chat.models.iter().any(|model| model.starts_with(ChatSettings::OPENAI));
+    check.require(
+        !openai || given(OPENAI_API_KEY) || given(OPENAI_BASE_URL),
+        "chat.models",
+        || format!("a model of an OpenAI-compatible endpoint needs {OPENAI_API_KEY}"),
+        "name it in `secrets`, or OPENAI_BASE_URL in `parameters` for an endpoint that wants no key",
+    );
 }
 
 pub(super) fn data(environment: &Environment, check: &mut Check<'_>) {

@@ -214,3 +214,24 @@ fn an_unknown_environment_names_the_known_ones() {
     let error = "prd".parse::<EnvironmentName>().unwrap_err().to_string();
     assert!(error.contains("`prd`") && error.contains("hint:"), "{error}");
 }
+
+#[test]
+fn a_chatbot_that_would_not_start_is_refused() {
+    let table = PRODUCTION.replace("conversation_store: embedded", "conversation_store: dynamodb");
+    let missing: Vec<_> = problems(&table).iter().map(|problem| problem.message.clone()).collect();
+    assert_eq!(missing.len(), 2, "{missing:?}");
+    assert!(missing[0].contains("SESSION_SECRET") && missing[1].contains("OPERATOR_KEY_SHA256"));
+    let secrets = "\nsecrets:\n  SESSION_SECRET: a/session\n  OPERATOR_KEY_SHA256: a/operator\n";
+    let whole = Environment::parse("environment.yaml", &(table + secrets), EnvironmentName::Production).unwrap();
+    assert_eq!(whole.chat.features(), ["dynamodb"]);
+
+    let models = |models: &str| PRODUCTION.replace("chat:", &format!("chat:\n  models: [{models}]"));
+    let bedrock = models("bedrock:apac.amazon.nova-lite-v1:0");
+    let bedrock = Environment::parse("environment.yaml", &bedrock, EnvironmentName::Production).unwrap();
+    assert_eq!(bedrock.chat.features(), ["bedrock"]);
+    assert_eq!(bedrock.chat.bedrock_models().collect::<Vec<_>>(), ["apac.amazon.nova-lite-v1:0"]);
+    for (wrong, about) in [("nova", "`nova` is no model"), ("openai:gpt-4.1-mini", "needs OPENAI_API_KEY")] {
+        let problems = problems(&models(wrong));
+        assert!(problems.len() == 1 && problems[0].message.contains(about), "{problems:?}");
+    }
+}

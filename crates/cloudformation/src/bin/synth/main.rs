@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use cloudformation::budget::Budget;
 use cloudformation::checks::{self, Document, Finding, Scope};
-use cloudformation::{GeneratedFile, Stack, cloudformation_role, files, templates, variants};
+use cloudformation::{GeneratedFile, Stack, cloudformation_role, features, files, templates, variants};
 use environment::{Architecture, Environment, EnvironmentName, Project};
 use serde_json::json;
 
@@ -71,6 +71,8 @@ enum Value {
     Architecture,
     /// The processor of the functions of deployments.
     HookArchitecture,
+    /// The cargo features that the image's program needs, with commas; empty for none.
+    Features,
     /// The template of the role under which CloudFormation manages the stacks, for an administrator.
     CloudformationRole,
     /// What a scan may have found in an environment's image, as JSON.
@@ -111,6 +113,7 @@ fn run(cli: &Cli) -> Result<bool> {
             Value::Source => project.source.repository,
             Value::Architecture => architecture(&load(&cli.environments)?)?.to_owned(),
             Value::HookArchitecture => hook_architecture(&load(&cli.environments)?)?.to_owned(),
+            Value::Features => features(&load(&cli.environments)?),
             Value::CloudformationRole => format!("{:#}", cloudformation_role(&project, &load(&cli.environments)?)?),
             Value::Scan => {
                 let environment = own()?;
