@@ -1,10 +1,14 @@
-"""Seeded defects that foreign validators must find; those of our own checks are in crates/cloudformation/tests/it."""
+"""Seeded defects that foreign validators must find; those of our own checks are in the tests of cloudformation and gitops."""
 
 import copy
 import json
 import pathlib
+import shutil
+import subprocess
 import sys
 import tempfile
+
+import yaml
 
 import templates as gate
 
@@ -42,6 +46,66 @@ DEFECTS = [
     ("task_definitions", "RegisterTaskDefinition", "AWS::ECS::TaskDefinition", f"{CONTAINER}/StopTimeout", "a minute"),
     ("task_definitions", "RegisterTaskDefinition", "AWS::ECS::TaskDefinition", "Properties/ContainerDefinitions", REMOVE),
 ]
+
+
+# What is wrong with a document of the production overlay: validator, kind, path, new value.
+KUBERNETES_DEFECTS = [
+    ("kubernetes_schema", "Deployment", "spec/replica", 2),
+    ("kubernetes_schema", "Deployment", "spec/selector", REMOVE),
+    ("kubernetes_schema", "Deployment", "spec/template/spec/containers/0/imagePulPolicy", "Always"),
+    ("kubernetes_schema", "Deployment", "spec/template/spec/containers/0/ports/0/containerPort", "http"),
+    ("kubernetes_schema", "Service", "spec/ports/0/port", "eighty"),
+    ("kubernetes_schema", "HorizontalPodAutoscaler", "apiVersion", "autoscaling/v2beta2"),
+    ("kubernetes_schema", "HorizontalPodAutoscaler", "spec/maxReplicas", REMOVE),
+    ("kubernetes_schema", "PodDisruptionBudget", "apiVersion", "policy/v1beta1"),
+    ("kubernetes_schema", "Ingress", "spec/rules/0/http/paths/0/pathType", REMOVE),
+    ("kubernetes_schema", "NetworkPolicy", "spec/egres", []),
+    ("custom_kind", "Application", "spec/syncPolicy/automated/selfheal", True),
+    ("custom_kind", "Application", "spec/destination", REMOVE),
+]
+# What is wrong with the production overlay's kustomization: field, new value.
+KUSTOMIZE_DEFECTS = [
+    ("resources", ["../../manifests", "missing.yaml"]),
+    ("resources", ["../../manifests", "../../manifests"]),
+    ("components", ["images"]),
+    ("resource", ["../../manifests"]),
+]
+
+
+def put(document, path, value):
+    *parents, last = path.split("/")
+    place = document
+    for key in parents:
+        place = place[int(key) if isinstance(place, list) else key]
+    if value is REMOVE:
+        del place[last]
+    else:
+        place[last] = value
+
+
+def kubernetes_missed(folder):
+    """Seeded defects of Kubernetes documents that their validators do not find."""
+    rendered = gate.overlays()
+    documents = rendered["production"] + rendered["smartassist-chatbot.yaml"]
+    for validator, kind, path, value in KUBERNETES_DEFECTS:
+        mutant = copy.deepcopy(next(document for document in documents if document["kind"] == kind))
+        put(mutant, path, value)
+        if validator == "custom_kind":
+            found = list(gate.custom_kind("defect", mutant))
+        else:
+            found = list(gate.kubernetes_schema(folder, "defect", [mutant]))
+        if not found:
+            yield f"{validator} does not find {kind} {path}"
+    for field, value in KUSTOMIZE_DEFECTS:
+        copied = folder / "argocd"
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree("argocd", copied)
+        overlay = copied / "overlays/production"
+        kustomization = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+        kustomization[field] = value
+        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        if subprocess.run([gate.KUSTOMIZE, "build", str(overlay)], capture_output=True).returncode == 0:
+            yield f"kustomize does not find {field}: {value}"
 
 
 def seeded(template, kind, path, value):
@@ -92,9 +156,13 @@ def main():
                 if not any(of == name and rule.lower() in spoken.lower() for of, spoken in found):
                     others = sorted(spoken for of, spoken in found if of == name)
                     missed.append(f"{validator} does not find {rule} at {where}; it finds {others}")
+        kubernetes = pathlib.Path(folder) / "kubernetes/documents"
+        kubernetes.mkdir(parents=True)
+        missed.extend(kubernetes_missed(kubernetes))
     for line in missed:
         print(line, file=sys.stderr)
-    print(f"{len(DEFECTS) - len(missed)} of {len(DEFECTS)} seeded defects found by foreign validators", file=sys.stderr)
+    seeds = len(DEFECTS) + len(KUBERNETES_DEFECTS) + len(KUSTOMIZE_DEFECTS)
+    print(f"{seeds - len(missed)} of {seeds} seeded defects found by foreign validators", file=sys.stderr)
     sys.exit(1 if missed else 0)
 
 

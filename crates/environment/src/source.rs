@@ -14,10 +14,10 @@ pub(crate) struct Source<'a> {
 
 /// Reads a file; `hint` says what to do when it is not there.
 pub(crate) fn read(path: &Path, hint: &str) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+    std::fs::read_to_string(path).map_err(|reason| Error::Unreadable {
         file: path.display().to_string(),
         hint: hint.to_owned(),
-        source,
+        reason,
     })
 }
 

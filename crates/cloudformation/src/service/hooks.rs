@@ -200,8 +200,11 @@ impl Hook<'_> {
                 vec![Statement::allow("Answer", answer, [group]), definition, tags]
             }
             Engine::Ecs => {
-                let revisions = arn("ecs", format!("service-revision/{application}/{service}/*"));
-                vec![Statement::allow("ReadRevision", ["ecs:DescribeServiceRevisions"], [revisions]), tags]
+                // AWS's lists of actions name the service, and the call an ARN of its revision.
+                let path = format!("{application}/{service}");
+                let either =
+                    [format!("service/{path}"), format!("service-revision/{path}/*")].map(|name| arn("ecs", name));
+                vec![Statement::allow("ReadRevision", ["ecs:DescribeServiceRevisions"], either), tags]
             }
         }
     }
