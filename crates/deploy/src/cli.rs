@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use environment::{EnvironmentName, Span};
+use environment::{Engine, EnvironmentName, Span};
 use serde_json::{Value, json};
 
 use crate::context::{self, Context};
@@ -153,6 +153,7 @@ pub async fn main(cli: Cli) -> u8 {
 
 async fn run(cli: Cli) -> Result<Answer, Error> {
     let load = async |name: &str| Context::load(&cli.environments, parse(name)?).await;
+    let load_movable = async |name: &str| movable(load(name).await?);
     match &cli.command {
         Command::Endpoint { environment } => {
             let (project, environment) = context::load(&cli.environments, parse(environment)?)?;
@@ -162,7 +163,7 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
             Ok(document(json!({"schema": 1, "endpoint": endpoint, "ours": ours}), text))
         }
         Command::Bootstrap { environment, commit } => {
-            let context = load(environment).await?;
+            let context = load_movable(environment).await?;
             let commit = git::commit(context.root(), commit)?;
             preflight::identity(&context).await?;
             let registry = bootstrap::registry(&context, &commit).await?;
@@ -187,7 +188,7 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
                     "use REPOSITORY@sha256:…",
                 )));
             }
-            let context = load(environment).await?;
+            let context = load_movable(environment).await?;
             let request = release::Request {
                 image: image.as_deref(),
                 commit,
@@ -197,7 +198,7 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
             Ok(outcome(&release::run(&context, request).await?))
         }
         Command::Promote { environment, yes, patience } => {
-            let context = production(load(environment).await?)?;
+            let context = production(load_movable(environment).await?)?;
             let request = promote::Request {
                 yes: *yes,
                 limits: limits(&context, *patience),
@@ -210,11 +211,11 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
             Ok(outcome(&promote::reject(&context, reason.as_deref()).await?))
         }
         Command::Rollback { environment } => {
-            let context = load(environment).await?;
+            let context = load_movable(environment).await?;
             Ok(outcome(&rollback::run(&context).await?))
         }
         Command::Status { environment: Some(environment) } => {
-            let context = load(environment).await?;
+            let context = load_movable(environment).await?;
             preflight::identity(&context).await?;
             let json = status::read(&context).await?;
             let text = status::summary(&json);
@@ -223,7 +224,7 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
         Command::Status { environment: None } => {
             let mut all = Vec::new();
             for name in EnvironmentName::ALL {
-                let context = load(name.as_str()).await?;
+                let context = load_movable(name.as_str()).await?;
                 preflight::identity(&context).await?;
                 all.push(status::read(&context).await?);
             }
@@ -231,7 +232,7 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
             Ok(document(json!({"schema": 1, "environments": all}), text))
         }
         Command::History { environment, limit } => {
-            let context = load(environment).await?;
+            let context = load_movable(environment).await?;
             preflight::identity(&context).await?;
             let json = history::read(&context, *limit).await?;
             let text = history::summary(&json);
@@ -261,6 +262,25 @@ async fn run(cli: Cli) -> Result<Answer, Error> {
 
 fn parse(name: &str) -> Result<EnvironmentName, Error> {
     name.parse().map_err(Error::from)
+}
+
+/// This client moves and follows versions through CodeDeploy; what ECS does by itself the pipeline starts.
+fn movable(context: Context) -> Result<Context, Error> {
+    match context.environment.deployment.engine {
+        Engine::Codedeploy => Ok(context),
+        Engine::Ecs => Err(Error::Configuration(
+            Message::new(
+                format!("{} is deployed by ECS itself (deployment.engine: ecs)", context.environment.name),
+                "this client moves and follows versions through CodeDeploy only; nothing was changed",
+                format!(
+                    "start, approve and roll back in CodePipeline (`aws codepipeline start-pipeline-execution --name {}`), \
+                     or set deployment.engine to codedeploy; infra and logs work with both",
+                    context.project.pipeline_name()
+                ),
+            )
+            .to_string(),
+        )),
+    }
 }
 
 /// Only production is behind an approval.

@@ -66,6 +66,36 @@ fn production_is_promoted_not_deployed_to() {
     assert_snapshot!(deploy(checkout(), None, &["deploy", "staging", "--image", "repo:v1"]));
 }
 
+/// What ECS moves by itself this client does not follow, and says so before it asks anybody anything.
+#[test]
+fn an_environment_of_the_engine_ecs_is_refused_before_anything_is_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["project.yaml", "staging/environment.yaml", "production/environment.yaml"] {
+        let target = directory.path().join("environments").join(file);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let text = std::fs::read_to_string(checkout().join("environments").join(file)).unwrap();
+        std::fs::write(target, text.replace("engine: codedeploy", "engine: ecs")).unwrap();
+    }
+    let silent = silent();
+    let all: [&[&str]; 6] = [
+        &["bootstrap", "staging"],
+        &["deploy", "staging"],
+        &["promote", "prod", "--yes"],
+        &["rollback", "prod"],
+        &["status"],
+        &["history"],
+    ];
+    for arguments in all {
+        let shown = deploy(directory.path(), Some(&silent), arguments);
+        assert!(shown.starts_with("exit: 64\n"), "{arguments:?}: {shown}");
+        assert!(shown.contains("is deployed by ECS itself (deployment.engine: ecs)"), "{shown}");
+        assert!(shown.contains("nothing was changed") && shown.contains("hint: "), "{shown}");
+    }
+    // What concerns the stacks and the log works with both, and here gets as far as the endpoint.
+    let shown = deploy(directory.path(), Some(&silent), &["infra", "plan", "staging"]);
+    assert!(shown.starts_with("exit: 69\n"), "{shown}");
+}
+
 #[test]
 fn a_silent_endpoint_is_named_with_what_starts_it() {
     let silent = silent();
