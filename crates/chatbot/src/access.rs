@@ -117,7 +117,8 @@ async fn limited(app: &Arc<App>, caller: Caller, once: bool, mut request: Reques
     let key = request.headers().get(IDEMPOTENCY_KEY).filter(|_| once).cloned();
     let mut response = match key {
         _ if !standing.allowed => standing.problem("The tenant").into_response(),
-        Some(key) => idempotency::once(app, caller, &key, request, next).await,
+        // Rare, and its state is large: every request would carry it along.
+        Some(key) => Box::pin(idempotency::once(app, caller, &key, request, next)).await,
         None => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -17,10 +17,25 @@ pub fn bits() -> std::io::Result<u128> {
 /// 128 bits in hexadecimal that tell things apart without a system call. Whoever has seen some of
 /// them may guess others: nothing may be opened by one.
 pub fn unique() -> String {
-    format!("{:032x}", fastrand::u128(..))
+    digits(fastrand::u128(..))
 }
 
 /// 128 random bits in hexadecimal.
 pub fn hex() -> std::io::Result<String> {
-    bits().map(|bits| format!("{bits:032x}"))
+    bits().map(digits)
+}
+
+/// The 32 hexadecimal digits of a number, a half at a time: a whole one takes three times as long.
+pub fn digits(bits: u128) -> String {
+    format!("{:016x}{:016x}", (bits >> 64) as u64, bits as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for bits in [0, 1, 0x0123_4567_89ab_cdef, u128::MAX, u128::MAX << 17] {
+            assert_eq!(super::digits(bits), format!("{bits:032x}"));
+        }
+    }
 }

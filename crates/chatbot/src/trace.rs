@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::random;
+
 /// The header.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -29,7 +31,7 @@ impl Trace {
 
     /// The id, as logs have it.
     pub fn id(&self) -> String {
-        format!("{:032x}", self.id)
+        random::digits(self.id)
     }
 
     /// What is sent on: our span is the parent.
