@@ -30,7 +30,7 @@ pub(crate) enum Call {
     "the payload is neither CodeDeploy's (DeploymentId, LifecycleEventHookExecutionId) nor that of an ECS lifecycle hook \
      (executionDetails.targetServiceRevisionArn): {0}"
 )]
-pub(crate) struct UnknownCall(String);
+pub struct UnknownCall(String);
 
 impl Call {
     pub(crate) fn read(payload: &Value) -> Result<Self, UnknownCall> {

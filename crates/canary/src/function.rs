@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Verdict;
 use crate::aws::Aws;
-use crate::call::{self, Call};
+use crate::call::{self, Call, UnknownCall};
 use crate::customer::Customer;
 use crate::monitor::{self, PAUSE};
 use crate::settings::{Duty, Settings};
@@ -29,8 +29,26 @@ pub struct Function {
 #[error("cannot read the system's certificates: {0}")]
 pub struct StartError(#[from] std::io::Error);
 
-/// Why a call has no answer.
-type AnswerError = Box<dyn std::error::Error + Send + Sync>;
+/// Why a call has no answer. Lambda records it as the function's failure.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// Nobody's payload.
+    #[error(transparent)]
+    Payload(#[from] UnknownCall),
+    /// CodeDeploy did not take the answer; it will wait until it gives up.
+    #[error("CodeDeploy does not take the answer: {0}")]
+    Refused(String),
+}
+
+impl From<AnswerError> for Diagnostic {
+    fn from(error: AnswerError) -> Self {
+        let kind = match error {
+            AnswerError::Payload(_) => "UnknownPayload",
+            AnswerError::Refused(_) => "AnswerRefused",
+        };
+        Diagnostic { error_type: kind.to_owned(), error_message: error.to_string() }
+    }
+}
 
 impl Function {
     /// Prepares the clients.
@@ -58,7 +76,7 @@ impl Function {
             }
             (Call::CodeDeploy { deployment, execution }, _) => {
                 let verdict = self.in_time(until, self.verdict(&call, until)).await;
-                self.aws.tell_codedeploy(deployment, execution, &verdict).await?;
+                self.aws.tell_codedeploy(deployment, execution, &verdict).await.map_err(AnswerError::Refused)?;
                 Ok(json!({}))
             }
         }

@@ -14,7 +14,8 @@ mod release;
 pub mod settings;
 mod validate;
 
-pub use function::{Function, StartError};
+pub use call::UnknownCall;
+pub use function::{AnswerError, Function, StartError};
 pub use settings::{Duty, Settings, SettingsError};
 
 /// What was found out about a version.

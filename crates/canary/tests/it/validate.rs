@@ -75,7 +75,7 @@ async fn an_image_whose_commit_nobody_knows_fails() {
 #[tokio::test]
 async fn a_payload_of_nobody_is_an_error() {
     let ended = World::default().call(VALIDATE, json!({"detail": {}})).await;
-    assert_eq!(ended.kind, "error");
+    assert_eq!((ended.kind.as_str(), &ended.body["errorType"]), ("error", &json!("UnknownPayload")));
     let message = ended.body["errorMessage"].as_str().expect("a message");
     assert!(message.contains("DeploymentId"), "{message}");
 }
