@@ -92,9 +92,8 @@ struct BuildArguments {
     /// With --builder docker, the network of the build's steps, in Docker's words.
     #[arg(long, value_name = "MODE")]
     network: Option<String>,
-    /// The processor the image is for: amd64 or arm64 [default: this machine's own].
-    #[arg(long, value_name = "NAME", value_parser = |text: &str| text.parse::<Architecture>())]
-    architecture: Option<Architecture>,
+    #[command(flatten)]
+    binary: BinaryArguments,
     /// Also tag the image for an environment: staging-<shortsha> or prod-<shortsha>.
     #[arg(long = "for", value_name = "ENVIRONMENT", value_enum)]
     stages: Vec<Stage>,
@@ -104,15 +103,6 @@ struct BuildArguments {
     /// Cargo features of the chatbot, such as bedrock,dynamodb.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "binary")]
     features: Vec<String>,
-    /// The compiler target [default: this machine's own].
-    #[arg(long, value_name = "TRIPLE", conflicts_with = "binary")]
-    target: Option<String>,
-    /// Package this static Linux binary instead of building the chatbot.
-    #[arg(long, value_name = "PATH")]
-    binary: Option<PathBuf>,
-    /// The commit the given binary was built from [default: git's HEAD].
-    #[arg(long, value_name = "SHA", requires = "binary", value_parser = |text: &str| text.parse::<Commit>())]
-    commit: Option<Commit>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -122,6 +112,37 @@ struct BuildArguments {
 enum BuilderName {
     Oci,
     Docker,
+}
+
+/// Where the binary comes from, and what it is for.
+#[derive(Debug, Args)]
+struct BinaryArguments {
+    /// The processor it runs on: amd64 or arm64 [default: this machine's own].
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| text.parse::<Architecture>())]
+    architecture: Option<Architecture>,
+    /// The compiler target [default: this machine's own].
+    #[arg(long, value_name = "TRIPLE", conflicts_with = "binary")]
+    target: Option<String>,
+    /// Package this static Linux binary instead of building one.
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// The commit the given binary was built from [default: git's HEAD].
+    #[arg(long, value_name = "SHA", requires = "binary", value_parser = |text: &str| text.parse::<Commit>())]
+    commit: Option<Commit>,
+}
+
+impl BinaryArguments {
+    /// A request with what they say.
+    fn request(&self) -> anyhow::Result<Request> {
+        Ok(Request {
+            directory: std::env::current_dir().context("cannot find the current directory")?,
+            architecture: self.architecture,
+            target: self.target.clone(),
+            binary: self.binary.clone(),
+            commit: self.commit.clone(),
+            ..Request::default()
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -135,18 +156,8 @@ struct FunctionArguments {
     /// Where the archive goes [default: target/function/<tag>.zip].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// The processor the function runs on: amd64 or arm64 [default: this machine's own].
-    #[arg(long, value_name = "NAME", value_parser = |text: &str| text.parse::<Architecture>())]
-    architecture: Option<Architecture>,
-    /// The compiler target [default: this machine's own].
-    #[arg(long, value_name = "TRIPLE", conflicts_with = "binary")]
-    target: Option<String>,
-    /// Package this static Linux binary instead of building the program.
-    #[arg(long, value_name = "PATH")]
-    binary: Option<PathBuf>,
-    /// The commit the given binary was built from [default: git's HEAD].
-    #[arg(long, value_name = "SHA", requires = "binary", value_parser = |text: &str| text.parse::<Commit>())]
-    commit: Option<Commit>,
+    #[command(flatten)]
+    binary: BinaryArguments,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -236,11 +247,7 @@ fn registry<'a>(repository: &Repository, settings: &Settings, progress: Progress
 
 fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
     Ok(Request {
-        directory: std::env::current_dir().context("cannot find the current directory")?,
         program: Program { features: arguments.features.clone(), ..Program::default() },
-        target: arguments.target.clone(),
-        binary: arguments.binary.clone(),
-        commit: arguments.commit.clone(),
         stages: arguments.stages.clone(),
         builder: match arguments.builder {
             BuilderName::Oci => Builder::Oci,
@@ -250,7 +257,6 @@ fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
                 network: arguments.network.clone(),
             }),
         },
-        architecture: arguments.architecture,
         verify: arguments.verify_reproducible,
         archive: arguments.output.clone(),
         layout: arguments.layout.clone(),
@@ -259,23 +265,14 @@ fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {
         image_detail: arguments.image_detail.clone(),
         sign_with: arguments.sign_with.clone(),
         allow_dirty: arguments.allow_dirty,
+        ..arguments.binary.request()?
     })
 }
 
 fn program(arguments: &FunctionArguments) -> anyhow::Result<Request> {
-    Ok(Request {
-        directory: std::env::current_dir().context("cannot find the current directory")?,
-        program: Program {
-            package: arguments.package.clone(),
-            binary: arguments.program.clone(),
-            ..Program::default()
-        },
-        target: arguments.target.clone(),
-        architecture: arguments.architecture,
-        binary: arguments.binary.clone(),
-        commit: arguments.commit.clone(),
-        ..Request::default()
-    })
+    let (package, binary) = (arguments.package.clone(), arguments.program.clone());
+    let program = Program { package, binary, ..Program::default() };
+    Ok(Request { program, ..arguments.binary.request()? })
 }
 
 fn print_function(report: &function::Report, json: bool) -> anyhow::Result<()> {
