@@ -10,8 +10,10 @@ use cloudformation::checks::{self, Document, Scope};
 use cloudformation::{Stack, files, templates};
 use environment::{Environment, EnvironmentName, Project};
 
-const ROUNDS: usize = 3;
-const RUNS: usize = 3;
+const ROUNDS: usize = 5;
+/// Runs of a round, of which the median counts: many of what takes milliseconds, few of what takes half a second.
+const RUNS: usize = 31;
+const SLOW_RUNS: usize = 3;
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -27,10 +29,12 @@ fn main() {
     for _ in 0..ROUNDS {
         rows[0].1.push(ours(&project, &environments, false));
         rows[1].1.push(ours(&project, &environments, true));
-        let python = Command::new(tools.join("venv/bin/python")).arg(peers.join("troposphere_stacks.py")).peer();
+        let python = Command::new(tools.join("venv/bin/python")).arg(peers.join("troposphere_stacks.py")).peer(RUNS);
         rows[2].1.extend(python);
-        let node =
-            Command::new("node").env("NODE_PATH", tools.join("node_modules")).arg(peers.join("cdk_stacks.cjs")).peer();
+        let node = Command::new("node")
+            .env("NODE_PATH", tools.join("node_modules"))
+            .arg(peers.join("cdk_stacks.cjs"))
+            .peer(SLOW_RUNS);
         rows[3].1.extend(node);
     }
     let own = median(&rows[0].1).map_or(f64::NAN, Sample::each);
@@ -95,12 +99,12 @@ fn median(samples: &[Sample]) -> Option<Sample> {
 
 /// A program that prints its own median.
 trait Peer {
-    fn peer(&mut self) -> Option<Sample>;
+    fn peer(&mut self, runs: usize) -> Option<Sample>;
 }
 
 impl Peer for Command {
-    fn peer(&mut self) -> Option<Sample> {
-        let output = self.arg(RUNS.to_string()).output().ok()?;
+    fn peer(&mut self, runs: usize) -> Option<Sample> {
+        let output = self.arg(runs.to_string()).output().ok()?;
         if !output.status.success() {
             eprintln!("{}", String::from_utf8_lossy(&output.stderr));
             return None;
