@@ -41,8 +41,10 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         }
         What::Image { arguments } => {
             // As people run it: the builder itself is not optimised, what it leaves to do is cargo's and zlib's.
-            workspace
-                .build_together(&[("image", Target::Binary("image")), ("image", Target::Example("image-bench"))])?;
+            workspace.build_together(
+                &[("image", Target::Binary("image")), ("image", Target::Example("image-bench"))],
+                &[],
+            )?;
             let image = workspace.built("image", "image")?;
             let bench = workspace.built("image", "image-bench")?;
             workspace::become_command(workspace.command(&bench).arg("--image").arg(image).args(arguments))

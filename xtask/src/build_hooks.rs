@@ -13,7 +13,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     let asks_architecture = !given(arguments, &["--help", "-h", "--architecture", "--target"]);
     if asks_architecture {
         let synth = ("cloudformation", Target::Binary("synth"));
-        workspace.build_together(&[("image", Target::Binary("image")), synth])?;
+        workspace.build_together(&[("image", Target::Binary("image")), synth], &[])?;
     }
     let mut command = workspace.command(&workspace.build("image", "image")?);
     command.args(["function", "--package", "canary", "--program", "bootstrap"]).args(arguments);

@@ -14,11 +14,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     let asks_repository = !help && given(arguments, &["--push"]) && !given(arguments, &["--repository"]);
     let asks_features = !help && !given(arguments, &["--features", "--binary"]);
     let asks_architecture = !help && !given(arguments, &["--architecture", "--target"]);
+    let mut programs = vec![("image", Target::Binary("image"))];
     if asks_architecture || asks_features || (asks_repository && repository.is_none()) {
-        let synth = ("cloudformation", Target::Binary("synth"));
-        workspace.build_together(&[("image", Target::Binary("image")), synth])?;
+        programs.push(("cloudformation", Target::Binary("synth")));
     }
-    let mut command = workspace.command(&workspace.build("image", "image")?);
+    workspace.build_together(&programs, tool_features(arguments))?;
+    let mut command = workspace.command(&workspace.built("image", "image")?);
     command.arg("build").args(arguments);
     if asks_repository {
         match repository {
@@ -41,10 +42,33 @@ pub(crate) fn features(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(if features.is_empty() { Vec::new() } else { vec!["--features".to_owned(), features] })
 }
 
+/// What the image builder must be able to do beside what it always can: a key in KMS takes an SDK that nobody else needs.
+pub(crate) fn tool_features(arguments: &[OsString]) -> &'static [&'static str] {
+    let key = std::env::var_os("IMAGE_SIGNING_KEY");
+    let kms = |text: &OsString| text.to_str().is_some_and(|text| text.contains("awskms:///"));
+    if arguments.iter().chain(&key).any(kms) { &["--features", "image/kms"] } else { &[] }
+}
+
 /// Whether one of these options is among the arguments, as `--name` or `--name=value`.
 pub(crate) fn given(arguments: &[OsString], names: &[&str]) -> bool {
     arguments.iter().filter_map(|argument| argument.to_str()).any(|argument| {
         let name = argument.split_once('=').map_or(argument, |(name, _)| name);
         names.contains(&name)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_kms_is_noticed_however_it_is_written() {
+        let asked = |line: &str| tool_features(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in
+            ["--push --sign awskms:///alias/images", "--sign=awskms:///alias/images", "sign a/b:c --key awskms:///1"]
+        {
+            assert_eq!(asked(line), ["--features", "image/kms"], "{line}");
+        }
+        assert!(asked("--push --sign release.key").is_empty());
+    }
 }

@@ -5,15 +5,17 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
+use crate::build_image::tool_features;
 use crate::deploy;
 use crate::problem::{CONFIGURATION, Problem};
 use crate::synth;
-use crate::workspace::{self, Workspace};
+use crate::workspace::{self, Target, Workspace};
 
 /// `image COMMAND [args…] [--environment NAME]`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
     let (environment, arguments) = take_environment(arguments)?;
-    let mut command = workspace.command(&workspace.build("image", "image")?);
+    workspace.build_together(&[("image", Target::Binary("image"))], tool_features(&arguments))?;
+    let mut command = workspace.command(&workspace.built("image", "image")?);
     command.args(&arguments);
     let Some(environment) = environment else { return workspace::become_command(&mut command) };
     // The images of an environment are in ECR, AWS's or the embedded endpoint's.

@@ -74,8 +74,9 @@ impl Workspace {
     }
 
     /// Builds programs, given with their packages, in one cargo call: one look at the whole workspace instead of several.
-    pub(crate) fn build_together(&self, programs: &[(&str, Target<'_>)]) -> Result<()> {
-        self.compile(programs, &[])
+    /// `options` are more of cargo's.
+    pub(crate) fn build_together(&self, programs: &[(&str, Target<'_>)], options: &[&str]) -> Result<()> {
+        self.compile(programs, options)
     }
 
     /// A program that was built together with others.

@@ -74,8 +74,9 @@ fn buildspec(project: &Project, environments: &[Environment]) -> Buildspec {
     let chosen = if builder == Builder::default() { String::new() } else { format!(" --builder {}", builder.as_str()) };
     let features = features(environments);
     let features = if features.is_empty() { features } else { format!(" --features {features}") };
+    let sign = project.build.signing_key.as_ref().map(|alias| format!(" --sign awskms:///{alias}")).unwrap_or_default();
     let image = format!(
-        "cargo xtask build-image{chosen}{features} --push --repository \"$IMAGE_REPOSITORY\" --image-detail imageDetail.json"
+        "cargo xtask build-image{chosen}{features} --push --repository \"$IMAGE_REPOSITORY\" --image-detail imageDetail.json{sign}"
     );
     let mut commands = vec![image];
     // One image goes to all environments, so it must pass the gates of each before it goes to the first.

@@ -3,16 +3,21 @@
 use environment::{Encryption, EnvironmentName, Project};
 use serde_json::{Value as Json, json};
 
-use crate::documents::lifecycle::{LifecycleDocument, Rule};
+use crate::documents::lifecycle::LifecycleDocument;
 use crate::keys;
 use crate::names::Names;
 use crate::resources::ecr::Repository;
 use crate::resources::ecr::repository::{
-    EncryptionConfiguration, EncryptionType, ImageScanningConfiguration, LifecyclePolicy, RepositoryImageTagMutability,
+    EncryptionConfiguration, EncryptionType, ImageScanningConfiguration, ImageTagMutabilityExclusionFilter,
+    ImageTagMutabilityExclusionFilterType, LifecyclePolicy, RepositoryImageTagMutability,
 };
 use crate::stack::tags;
 use crate::template::{Resource, Template};
 use crate::value::Intrinsic;
+
+/// The tags of signatures and attestations, in the format of cosign: `sha256-<hex>.sig` and `sha256-<hex>.att`.
+const ATTACHED: &str = "sha256-*";
+const ATTACHED_TO_ONE: u32 = 2;
 
 /// What pulling an image takes.
 pub(crate) const PULL: [&str; 3] =
@@ -49,7 +54,12 @@ pub(crate) fn template(project: &Project, encryption: Encryption) -> Json {
             kms_key: Some(key.arn().into()),
             ..EncryptionConfiguration::new(EncryptionType::Kms)
         }),
-        image_tag_mutability: Some(RepositoryImageTagMutability::Immutable.into()),
+        // A second signature of an image moves the tag of the first: a list of both is there then.
+        image_tag_mutability: Some(RepositoryImageTagMutability::ImmutableWithExclusion.into()),
+        image_tag_mutability_exclusion_filters: Some(vec![ImageTagMutabilityExclusionFilter::new(
+            ImageTagMutabilityExclusionFilterType::Wildcard,
+            ATTACHED,
+        )]),
         image_scanning_configuration: Some(ImageScanningConfiguration { scan_on_push: Some(true.into()) }),
         lifecycle_policy: Some(LifecyclePolicy {
             lifecycle_policy_text: Some(lifecycle(project).text().into()),
@@ -72,13 +82,18 @@ fn pull_policy(accounts: &Intrinsic) -> Json {
 }
 
 /// Images of production stay longest: a rollback needs them. A rule never takes what a rule before it looks after.
+///
+/// Signatures and attestations are images with a tag, too: a rule of their own keeps them as long as any image they are about,
+/// and the last rule, which counts whatever has a tag, counts them in. There is no rule for what has no tag: so are bills of
+/// materials, which ECR takes away with their image, and AWS does not say that such a rule would spare them before.
 fn lifecycle(project: &Project) -> LifecycleDocument {
     let keep = &project.registry;
-    let newest = |prefix: EnvironmentName, count| Rule::newest_tagged(format!("{}-", prefix.tag_prefix()), count);
-    LifecycleDocument::new([
-        ("Untagged images after a day", Rule::untagged_after_days(1)),
-        ("The newest that went to production", newest(EnvironmentName::Production, keep.keep_production)),
-        ("The newest that went to staging", newest(EnvironmentName::Staging, keep.keep_staging)),
-        ("The newest others", Rule::newest(keep.keep_others)),
+    let all = keep.keep_production.saturating_add(keep.keep_staging).saturating_add(keep.keep_others);
+    let of = |name: EnvironmentName| format!("{}-*", name.tag_prefix());
+    LifecycleDocument::newest([
+        ("Signatures and attestations", ATTACHED.to_owned(), all.saturating_mul(ATTACHED_TO_ONE)),
+        ("The newest that went to production", of(EnvironmentName::Production), keep.keep_production),
+        ("The newest that went to staging", of(EnvironmentName::Staging), keep.keep_staging),
+        ("The newest others", "*".to_owned(), keep.keep_others.saturating_mul(1 + ATTACHED_TO_ONE)),
     ])
 }

@@ -131,6 +131,9 @@ pub struct BuildSettings {
     /// Name of the secret in Secrets Manager with `username` and `password` of Docker Hub. Without it `image` and the
     /// images a Dockerfile builds on are pulled without an account, a few an hour.
     pub docker_hub: Option<String>,
+    /// Alias of a key in KMS (ECC_NIST_P256, for SIGN_VERIFY) that signs what is built: `alias/smartassist-images`. Its public
+    /// half belongs beside the environment files that demand signatures. The embedded endpoint has no KMS.
+    pub signing_key: Option<String>,
 }
 
 /// What makes the image.
@@ -177,6 +180,7 @@ impl Default for BuildSettings {
             image: "rust:1.95-bookworm".to_owned(),
             compute: "BUILD_GENERAL1_MEDIUM".to_owned(),
             docker_hub: None,
+            signing_key: None,
         }
     }
 }

@@ -98,6 +98,16 @@ pub(crate) fn project(project: &Project, source: &Source<'_>) -> Result<(), Erro
             "the name alone, such as smartassist/docker-hub; the secret holds username and password",
         );
     }
+    if let Some(alias) = &project.build.signing_key {
+        let name = alias.strip_prefix("alias/").filter(|name| !name.starts_with("aws/")).unwrap_or_default();
+        let known = |c: char| c.is_ascii_alphanumeric() || "/_-".contains(c);
+        check.require(
+            !name.is_empty() && name.chars().all(known),
+            "build.signing_key",
+            || format!("`{alias}` is no alias of a key of yours"),
+            "as in alias/smartassist-images",
+        );
+    }
     pipeline(project, &mut check);
     operation::notify(&project.notify, "notify", &mut check);
     let keep = &project.registry;

@@ -38,7 +38,10 @@ pub(super) fn add(template: &mut Template, delivery: Delivery<'_>) -> Builds {
         buildspec: BUILDSPEC_FILE.to_owned(),
         variables: vec![EnvironmentVariable::new("IMAGE_REPOSITORY", project.image_repository.as_str())],
         privileged: project.build.builder == Builder::Docker,
-        statements: vec![registry_login(), push_statement(project), scan_statement(project)],
+        statements: [registry_login(), push_statement(project), scan_statement(project)]
+            .into_iter()
+            .chain(sign_statement(project))
+            .collect(),
     };
     let test = Build {
         id: "Test",
@@ -162,4 +165,11 @@ fn push_statement(project: &Project) -> Statement {
 fn scan_statement(project: &Project) -> Statement {
     let actions = ["ecr:DescribeImageScanFindings", "ecr:StartImageScan"];
     Statement::allow("ScanImage", actions, [arn("ecr", format!("repository/{}", project.image_repository))])
+}
+
+/// The build signs what it has pushed. The alias stands for whichever key has it at the time, so the statement is about the alias.
+fn sign_statement(project: &Project) -> Option<Statement> {
+    let alias = project.build.signing_key.as_deref()?;
+    let sign = Statement::allow("SignImage", ["kms:GetPublicKey", "kms:Sign"], [arn("kms", "key/*")]);
+    Some(sign.when("StringEquals", "kms:RequestAlias", alias))
 }

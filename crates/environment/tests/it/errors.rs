@@ -194,6 +194,8 @@ fn the_project_file_is_checked_too() {
         ("provider: CodeStarSourceConnection", "provider: Subversion", "source.provider"),
         ("provider: CodeStarSourceConnection", "provider: CodeCommit", "source.repository"),
         ("build:\n", "build:\n  builder: docker\n", "build.image"),
+        ("build:\n", "build:\n  signing_key: alias/aws/ecr\n", "build.signing_key"),
+        ("build:\n", "build:\n  signing_key: release.key\n", "build.signing_key"),
         ("build:\n", "registry: {keep_production: 1}\nbuild:\n", "registry"),
         ("build:\n", "registry: {pull_accounts: [\"12\"]}\nbuild:\n", "registry.pull_accounts"),
         ("build:\n", "notify: {emails: [nobody]}\nbuild:\n", "notify.emails"),

@@ -208,6 +208,40 @@ async fn a_failed_update_changes_everything_back() {
 }
 
 #[tokio::test]
+async fn a_repository_whose_tags_stay_can_let_some_of_them_move() {
+    let data = tempfile::tempdir().expect("a folder");
+    let running = Running::open(data.path());
+    let template = |mutability: &str, moving: &[&str]| {
+        let filters: Vec<Value> = moving
+            .iter()
+            .map(|pattern| {
+                json!({
+                    "ImageTagMutabilityExclusionFilterType": "WILDCARD",
+                    "ImageTagMutabilityExclusionFilterValue": pattern,
+                })
+            })
+            .collect();
+        let mut properties = json!({"RepositoryName": "app", "ImageTagMutability": mutability});
+        if !filters.is_empty() {
+            properties["ImageTagMutabilityExclusionFilters"] = filters.into();
+        }
+        json!({"Resources": {"Repository": {"Type": "AWS::ECR::Repository", "Properties": properties}}})
+    };
+    let filters = async || {
+        let described = running.cloud.call(Service::Ecr, "DescribeRepositories", json!({})).await.expect("described");
+        described["repositories"][0]["imageTagMutabilityExclusionFilters"].clone()
+    };
+    running.apply("app", "CREATE", &template("IMMUTABLE", &[])).await;
+    assert_eq!(filters().await, Value::Null);
+    let stack = running.apply("app", "UPDATE", &template("IMMUTABLE_WITH_EXCLUSION", &["sha256-*"])).await;
+    assert_eq!(stack["StackStatus"], "UPDATE_COMPLETE");
+    assert_eq!(filters().await, json!([{"filterType": "WILDCARD", "filter": "sha256-*"}]));
+    let stack = running.apply("app", "UPDATE", &template("IMMUTABLE_WITH_EXCLUSION", &["sha256-*", "dev-*"])).await;
+    assert_eq!(stack["StackStatus"], "UPDATE_COMPLETE", "the filters alone can change, too");
+    assert_eq!(filters().await.as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
 async fn what_cannot_be_created_is_refused_before_anything_happens() {
     let data = tempfile::tempdir().expect("a folder");
     let running = Running::open(data.path());

@@ -126,6 +126,14 @@ impl Spec {
                 members.insert((*to).to_owned(), value);
             }
         }
+        if self.kind == "AWS::ECR::Repository"
+            && let Some(filters) = members.get_mut("ImageTagMutabilityExclusionFilters").and_then(Value::as_array_mut)
+        {
+            for filter in filters {
+                let part = |name: &str| filter[format!("ImageTagMutabilityExclusionFilter{name}")].clone();
+                *filter = json!({"FilterType": part("Type"), "Filter": part("Value")});
+            }
+        }
         if self.kind == "AWS::SSM::Parameter"
             && let Some(tags) = members.get_mut("Tags")
             && let Some(map) = tags.as_object()

@@ -71,12 +71,13 @@ pub(in super::super) async fn update(
     };
     match kind_name {
         "AWS::ECR::Repository" => {
-            for (property, operation) in [
-                ("ImageTagMutability", "PutImageTagMutability"),
-                ("ImageScanningConfiguration", "PutImageScanningConfiguration"),
+            for (operation, properties) in [
+                ("PutImageTagMutability", &["ImageTagMutability", "ImageTagMutabilityExclusionFilters"][..]),
+                ("PutImageScanningConfiguration", &["ImageScanningConfiguration"]),
             ] {
-                if changed.contains(property) {
-                    let mut members = only(&BTreeSet::from([property.to_owned()]));
+                if properties.iter().any(|property| changed.contains(*property)) {
+                    let mut members = only(&properties.iter().map(|property| (*property).to_owned()).collect());
+                    spec.rename(&mut members);
                     members.insert("RepositoryName".into(), physical.into());
                     call(operation, members).await?;
                 }
