@@ -3,6 +3,7 @@
 //! Reading never stops at the first mistake: [`Config::read`] reports all of them.
 
 mod backends;
+mod tenants;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 pub use self::backends::{AwsSettings, Models};
+pub use self::tenants::Tenants;
 pub use self::variables::{VARIABLES, Variable};
 use crate::model::Provider;
 
@@ -41,17 +43,6 @@ impl Variables for BTreeMap<&str, &str> {
     fn get(&self, name: &str) -> Option<String> {
         BTreeMap::get(self, name).map(|value| (*value).to_owned())
     }
-}
-
-/// Where the tenants are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tenants {
-    /// Nowhere: there is one, open to everybody.
-    Demo,
-    /// In a file.
-    File(PathBuf),
-    /// In the table of the conversations.
-    Table,
 }
 
 /// The complete configuration.
@@ -358,39 +349,6 @@ impl Reader<'_> {
                 let hint = "use embedded, dynamodb or memory";
                 self.wrong("CONVERSATION_STORE", format!("{other:?} is no store"), hint);
                 Store::Memory
-            }
-        }
-    }
-
-    fn tenants(&mut self, store: &Store) -> Tenants {
-        let file = self.text("TENANTS_FILE").map(PathBuf::from);
-        match (self.text("TENANTS_STORE").as_deref(), file) {
-            (None | Some("file"), Some(file)) => Tenants::File(file),
-            (None, None) => Tenants::Demo,
-            (Some("dynamodb"), file) => {
-                if file.is_some() {
-                    let problem = "is set, but TENANTS_STORE is dynamodb".to_owned();
-                    self.wrong("TENANTS_FILE", problem, "unset one of the two");
-                }
-                if !matches!(store, Store::Table { .. }) {
-                    let problem = "is dynamodb, but CONVERSATION_STORE is not".to_owned();
-                    self.wrong("TENANTS_STORE", problem, "set CONVERSATION_STORE=dynamodb and CONVERSATIONS_TABLE");
-                }
-                if self.text("OPERATOR_KEY_SHA256").is_none() {
-                    let problem = "is not set, so nobody could add a tenant to the table".to_owned();
-                    self.wrong("OPERATOR_KEY_SHA256", problem, "printf %s \"$KEY\" | sha256sum");
-                }
-                Tenants::Table
-            }
-            (Some("file"), None) => {
-                let problem = "is not set, and TENANTS_STORE is file".to_owned();
-                self.wrong("TENANTS_FILE", problem, "name a JSON or YAML file");
-                Tenants::Demo
-            }
-            (Some(other), _) => {
-                let problem = format!("{other:?} keeps no tenants");
-                self.wrong("TENANTS_STORE", problem, "use file or dynamodb, or unset it for the demo");
-                Tenants::Demo
             }
         }
     }

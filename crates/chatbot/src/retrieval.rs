@@ -206,19 +206,7 @@ impl Index {
         said.sort_unstable_by_key(|said| (said.hash, said.concept.is_none()));
         said.dedup_by_key(|said| said.hash);
         let sought: Vec<Sought<'_>> = said.iter().map(|said| self.seek(said)).collect();
-
-        let mut scores = vec![0.0_f32; self.documents];
-        for postings in sought.iter().filter_map(|sought| sought.own) {
-            if postings.table {
-                for (score, weight) in scores.iter_mut().zip(&self.tables[postings.range()]) {
-                    *score += weight;
-                }
-            } else {
-                for &(document, weight) in &self.lists[postings.range()] {
-                    scores[document as usize] += weight;
-                }
-            }
-        }
+        let mut scores = self.score(&said, &sought);
         // What somebody wrote down as a phrasing of an entry means that entry, whatever else is like it.
         if let Some(&document) = self.verbatim.get(&whole) {
             scores[document as usize] += scores.iter().copied().fold(0.0, f32::max);
@@ -231,6 +219,49 @@ impl Index {
             hit.coverage = (covered / total).min(1.0);
         }
         hits
+    }
+
+    /// The score of each document.
+    fn score(&self, said: &[Said], sought: &[Sought<'_>]) -> Vec<f32> {
+        let mut scores = vec![0.0_f32; self.documents];
+        let both = || said.iter().zip(sought);
+        for (_, sought) in both().filter(|(said, sought)| said.class != Class::Concept && sought.concept.is_none()) {
+            self.add(sought.own, &mut scores);
+        }
+        let concepts = both().filter(|(said, _)| said.class == Class::Concept);
+        let known = concepts.filter_map(|(said, sought)| Some((said.hash, sought.own?)));
+        let mut expressed = vec![0.0_f32; self.documents];
+        for (concept, postings) in known {
+            let mut worth = 0.0;
+            for (word, sought) in both().filter(|(word, _)| word.concept == Some(concept)) {
+                worth += score_weight(word.class);
+                self.add(sought.own, &mut expressed);
+            }
+            // Said in other words, it is worth what the words of the question are worth.
+            self.visit(postings, |document, weight| {
+                let score = &mut expressed[document];
+                *score = (*score + weight).max(worth * weight);
+            });
+            for (score, expressed) in scores.iter_mut().zip(&mut expressed) {
+                *score += std::mem::take(expressed);
+            }
+        }
+        scores
+    }
+
+    fn add(&self, postings: Option<&Postings>, scores: &mut [f32]) {
+        if let Some(postings) = postings {
+            self.visit(postings, |document, weight| scores[document] += weight);
+        }
+    }
+
+    /// Calls with each document that a term is in, and its weight there.
+    fn visit(&self, postings: &Postings, mut with: impl FnMut(usize, f32)) {
+        if postings.table {
+            self.tables[postings.range()].iter().enumerate().for_each(|(document, &weight)| with(document, weight));
+        } else {
+            self.lists[postings.range()].iter().for_each(|&(document, weight)| with(document as usize, weight));
+        }
     }
 
     fn read(&self, text: &str) -> Read {
@@ -339,90 +370,4 @@ impl Counts {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Field, Index};
-    use crate::lexicon::Lexicon;
-
-    fn index() -> Index {
-        let documents = [
-            vec!["How do I reset my password?", "I forgot my password"],
-            vec!["Where is my invoice?", "download a receipt"],
-            vec!["請求書はどこですか", "領収書をダウンロードしたい"],
-            vec!["Which colours are there?"],
-        ];
-        let synonyms = Lexicon::new("tenant", [["colour", "paint job"]]);
-        Index::build(documents.map(|texts| texts.into_iter().map(|text| (Field::Asked, text))), synonyms)
-    }
-
-    #[test]
-    fn the_right_document_comes_first() {
-        let index = index();
-        assert_eq!(index.search("forgotten password", 3)[0].document, 0);
-        assert_eq!(index.search("invoices", 3)[0].document, 1);
-        assert_eq!(index.search("領収書", 3)[0].document, 2);
-    }
-
-    #[test]
-    fn a_typo_is_forgiven() {
-        assert_eq!(index().search("passwrod resett", 1)[0].document, 0);
-    }
-
-    #[test]
-    fn a_synonym_finds_and_covers() {
-        let index = index();
-        let hits = index.search("paint jobs", 1);
-        assert_eq!((hits[0].document, hits[0].coverage), (3, 1.0));
-        assert_eq!(index.search("paint", 1), [], "half a phrasing is no synonym");
-    }
-
-    #[test]
-    fn a_phrasing_word_for_word_wins() {
-        let texts = [["Delete the account of a user for good"], ["account"], ["account account user"]];
-        let index = Index::build(texts.map(|texts| texts.map(|text| (Field::Asked, text))), Lexicon::default());
-        assert_eq!(index.search("Delete the account of a user, for good!", 1)[0].document, 0);
-        assert_eq!(index.search("Account?", 1)[0].document, 1);
-    }
-
-    #[test]
-    fn an_answer_is_found_but_a_question_wins() {
-        let fields = |asked, answer| [(Field::Asked, asked), (Field::Answer, answer)];
-        let documents = [fields("Opening hours", "Ask for a refund there."), fields("Refund", "Within 30 days.")];
-        let index = Index::build(documents, Lexicon::default());
-        assert_eq!(index.search("refund", 2).iter().map(|hit| hit.document).collect::<Vec<_>>(), [1, 0]);
-        assert_eq!(index.search("30 days", 2)[0].document, 1);
-    }
-
-    #[test]
-    fn coverage_tells_known_from_unknown() {
-        let index = index();
-        assert!(index.search("reset my password", 1)[0].coverage > 0.95);
-        assert!(index.search("my favourite pizza topping", 1)[0].coverage < 0.35);
-        assert_eq!(index.search("zzz", 1), []);
-        assert_eq!(index.search("", 1), []);
-        assert_eq!(index.search("password", 0), []);
-    }
-
-    #[test]
-    fn common_and_rare_terms_count_alike() {
-        // The same two documents among few and among many others: a term is in a table here, in a list there.
-        for others in [0, 40] {
-            let texts = ["red apple", "green apple"].into_iter().chain(std::iter::repeat_n("something else", others));
-            let index = Index::build(texts.map(|text| [(Field::Asked, text)]), Lexicon::default());
-            let hits = index.search("green apple", 2);
-            assert_eq!((hits[0].document, hits[0].coverage), (1, 1.0), "{others}");
-            assert_eq!(hits[1].document, 0, "{others}");
-            assert!(hits[1].coverage > 0.1 && hits[1].coverage < 0.9, "{others}: {hits:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn hits_are_ordered_and_covered(question in any::<String>()) {
-            let hits = index().search(&question, 3);
-            prop_assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
-            prop_assert!(hits.iter().all(|hit| (0.0..=1.0).contains(&hit.coverage) && hit.score.is_finite()));
-        }
-    }
-}
+mod tests;

@@ -268,7 +268,8 @@ pub fn count_reply(app: &App, key: &ConversationKey, question: &str, reply: &Mes
     let unanswered = (outcome != Outcome::Answer || failed).then(|| shorten(&mask(question)));
     app.ledger.count(&key.tenant, |book, day| {
         if let Some(question) = unanswered {
-            book.question(&question, reply.at_ms, provenance.language, outcome);
+            let language = Language::of(&question).unwrap_or(provenance.language);
+            book.question(&question, reply.at_ms, language, outcome);
         }
         let day = book.day(day);
         match (failed, provenance.source, outcome) {

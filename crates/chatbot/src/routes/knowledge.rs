@@ -239,7 +239,7 @@ pub async fn search(caller: Caller, request: Request) -> Result<Response, Proble
 fn invalid(error: KnowledgeError) -> Problem {
     match error {
         KnowledgeError::Invalid { mistakes, .. } => {
-            let detail = format!("{} mistakes, listed in errors.", mistakes.len());
+            let detail = format!("errors lists what is wrong: {} in all.", mistakes.len());
             let shown: Vec<_> = mistakes.iter().take(MOST_MISTAKES).collect();
             Problem::invalid("knowledge_invalid", detail).errors(json!(shown))
         }

@@ -29,11 +29,11 @@ fn paraphrases_of_our_own_sets_find_their_entry() {
         for part in [FaqPart::Dev, FaqPart::HeldOut] {
             let measured = own(name, part);
             let abstention = measured.abstention.as_ref().expect("the set has questions that nothing answers");
-            assert!(measured.hit_at_1 >= 0.48, "{name} {part:?}: {measured:?}");
-            assert!(measured.hit_at_5 >= 0.80, "{name} {part:?}: {measured:?}");
-            assert!(abstention.auroc >= 0.82, "{name} {part:?}: {measured:?}");
-            assert!(abstention.precision >= 0.84, "{name} {part:?}: {measured:?}");
-            assert!(abstention.answered_wrongly <= 0.10, "{name} {part:?}: {measured:?}");
+            assert!(measured.hit_at_1 >= 0.59, "{name} {part:?}: {measured:?}");
+            assert!(measured.hit_at_5 >= 0.83, "{name} {part:?}: {measured:?}");
+            assert!(abstention.auroc >= 0.85, "{name} {part:?}: {measured:?}");
+            assert!(abstention.precision >= 0.88, "{name} {part:?}: {measured:?}");
+            assert!(abstention.answered_wrongly <= 0.05, "{name} {part:?}: {measured:?}");
         }
     }
 }
