@@ -12,7 +12,7 @@ use crate::resources::ecr::repository::{
     ImageTagMutabilityExclusionFilterType, LifecyclePolicy, RepositoryImageTagMutability,
 };
 use crate::stack::tags;
-use crate::template::{Resource, Template};
+use crate::template::{Resource, Rule, Template};
 use crate::value::Intrinsic;
 
 /// The tags of signatures and attestations, in the format of cosign: `sha256-<hex>.sig` and `sha256-<hex>.att`.
@@ -68,7 +68,12 @@ pub(crate) fn template(project: &Project, encryption: Encryption) -> Json {
         repository_policy_text: Some(is_shared.document(pull_policy(&accounts)).into()),
         ..Repository::default()
     };
-    let repository = template.add("Repository", Resource::new(repository).retained());
+    let reason = "Only the tags of signatures may move, to lists that hold one more; no tag of an image does";
+    let repository = Resource::new(repository)
+        .retained()
+        .except(Rule::Checkov("CKV_AWS_51"), reason)
+        .except(Rule::ControlTower("CT.ECR.PR.3"), reason);
+    let repository = template.add("Repository", repository);
     template.output("RepositoryUri", "Where images are pushed", &repository.repository_uri());
     template.finish()
 }
