@@ -1,7 +1,8 @@
 //! Tenants: the companies whose customers ask, each with knowledge, keys and limits of its own.
 //!
 //! [`Registry`] holds all of them as one snapshot that is replaced, never changed in place; a
-//! request keeps the [`Tenant`] it started with. Without `TENANTS_FILE` there is one tenant,
+//! request keeps the [`Tenant`] it started with. They are kept in a file, or in the table of the
+//! conversations; where neither is configured there is one tenant,
 //! `default`, open to everybody: the demo.
 
 mod cabinet;

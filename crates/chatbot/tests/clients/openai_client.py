@@ -102,6 +102,15 @@ class OpenAiClient(unittest.TestCase):
         self.assertEqual(reply.usage.total_tokens, 0)
         self.assertEqual(reply.smartbot["citations"][0]["id"], "password-reset")
 
+    def test_a_request_that_is_sent_twice(self):
+        def create(key):
+            headers = {"Idempotency-Key": key}
+            return self.client.chat.completions.create(model="smartbot", messages=QUESTION, extra_headers=headers)
+
+        first = create("order-7")
+        self.assertEqual(create("order-7"), first)
+        self.assertNotEqual(create("order-8").id, first.id)
+
     def test_an_answer_from_a_model(self):
         reply = self.client.chat.completions.create(model="smartbot", messages=UNANSWERED, temperature=0.2)
         self.assertEqual(reply.choices[0].message.content, "By e-mail.")
