@@ -163,13 +163,16 @@ class Renderer:
         return self.function(template, "Ref", resource)
 
 
-# parliament's data is older than these actions, or than what they can be narrowed to.
+# parliament's data is older than these actions, or than what they can be narrowed to, or is read too strictly.
 NEWER = {
     "ecs:StopServiceDeployment",
     "ecs:ContinueServiceDeployment",
     "codedeploy:PutLifecycleEventHookExecutionStatus",
     # The old name of codeconnections:UseConnection; AWS asks for the one that the connection's ARN has.
     "codestar-connections:UseConnection",
+    # It wants ARNs of every kind of model at once, where AWS wants one of any kind.
+    "bedrock:InvokeModel",
+    "bedrock:InvokeModelWithResponseStream",
 }
 
 
