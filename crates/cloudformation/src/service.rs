@@ -93,9 +93,9 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
     let balancer = balancing::add(&mut template, environment, names);
     firewall::add(&mut template, environment, names, &balancer, stored.key());
     let alarms = alarms::add(&mut template, environment, names, &balancer, stored.key());
-    let hooks = hooks::add(&mut template, project, environment, &balancer, stored.key());
+    let hooks = hooks::add(&mut template, project, environment, &balancer, (stored.key(), alarms.topic));
 
-    let native = native::Native::of(&mut template, environment, names, &balancer, &alarms, hooks.as_ref());
+    let native = native::Native::of(&mut template, environment, names, &balancer, &alarms.stop, hooks.as_ref());
     let service = Service {
         service_name: Some(names.service().into()),
         cluster: Some(cluster.reference().into()),
@@ -117,7 +117,8 @@ pub(crate) fn template(project: &Project, environment: &Environment) -> Json {
 
     if environment.deployment.engine == Engine::Codedeploy {
         let roles = [&execution_role, &task_role];
-        let parts = deployment::Parts { balancer: &balancer, cluster: &cluster, service: &service, alarms, roles };
+        let parts =
+            deployment::Parts { balancer: &balancer, cluster: &cluster, service: &service, alarms: alarms.stop, roles };
         deployment::add(&mut template, environment, names, parts);
     }
     scaling::add(&mut template, environment, &balancer, &cluster, &service);

@@ -22,14 +22,23 @@ pub(crate) fn gates(environment: &Environment, names: Names<'_>) -> Vec<String> 
 const ERROR_RATE: &str =
     "IF(FILL(requests,0) > 0, 100 * (FILL(target,0) + FILL(balancer,0)) / (FILL(requests,0) + FILL(balancer,0)), 0)";
 
+/// None of both where nobody asked for alarms.
+#[derive(Default)]
+pub(super) struct Alarms {
+    /// What stops a deployment.
+    pub(super) stop: Vec<Handle<Alarm>>,
+    /// Who is told.
+    pub(super) topic: Option<Intrinsic>,
+}
+
 pub(super) fn add(
     template: &mut Template,
     environment: &Environment,
     names: Names<'_>,
     balancer: &Balancer,
     key: Option<Intrinsic>,
-) -> Vec<Handle<Alarm>> {
-    let Some(alarms) = &environment.alarms else { return Vec::new() };
+) -> Alarms {
+    let Some(alarms) = &environment.alarms else { return Alarms::default() };
     let topic = topics::add(template, "Alerts", names.alarm("alerts"), key);
     template.export("Alerts", "Topic of the alarms", &topic.reference(), &export(names, "Alerts"));
     let dimensions = [
@@ -68,8 +77,8 @@ pub(super) fn add(
         points: 3,
         periods: 3,
     };
-    let topic = [topic.reference()];
-    [("ErrorsAlarm", errors), ("LatencyAlarm", latency)]
-        .map(|(id, threshold)| template.add(id, threshold.alarm(&topic)))
-        .into()
+    let topic = topic.reference();
+    let stop = [("ErrorsAlarm", errors), ("LatencyAlarm", latency)];
+    let stop = stop.map(|(id, threshold)| template.add(id, threshold.alarm(std::slice::from_ref(&topic))));
+    Alarms { stop: stop.into(), topic: Some(topic) }
 }

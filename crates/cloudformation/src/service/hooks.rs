@@ -12,8 +12,8 @@ use crate::policy::{Statement, role};
 use crate::resources::iam::Role;
 use crate::resources::lambda::Function as LambdaFunction;
 use crate::resources::lambda::function::{
-    Code, Environment as Variables, FunctionArchitecture, FunctionRuntime, LoggingConfig, TracingConfig,
-    TracingConfigMode, VpcConfig,
+    Code, DeadLetterConfig, Environment as Variables, FunctionArchitecture, FunctionRuntime, LoggingConfig,
+    TracingConfig, TracingConfigMode, VpcConfig,
 };
 use crate::resources::logs::LogGroup;
 use crate::template::{Handle, Resource, Rule, Template, to_json};
@@ -41,7 +41,7 @@ pub(super) fn add(
     project: &Project,
     environment: &Environment,
     balancer: &Balancer,
-    key: Option<Intrinsic>,
+    (key, alerts): (Option<Intrinsic>, Option<Intrinsic>),
 ) -> Option<Hooks> {
     let names = Names::new(project, environment.name);
     let settings = environment.deployment.hooks.as_ref()?;
@@ -59,7 +59,16 @@ pub(super) fn add(
             Some(&settings.code_key),
         ),
     };
-    let hook = Hook { project, environment, names, balancer, settings, place: &place, key: key.as_ref() };
+    let hook = Hook {
+        project,
+        environment,
+        names,
+        balancer,
+        settings,
+        place: &place,
+        key: key.as_ref(),
+        alerts: alerts.as_ref(),
+    };
     let validate = Function {
         id: "ValidateCanary",
         what: "validate",
@@ -104,6 +113,8 @@ struct Hook<'a> {
     settings: &'a HookSettings,
     place: &'a CodePlace,
     key: Option<&'a Intrinsic>,
+    /// The topic that hears of a call which failed: then a deployment waits for an answer that never comes.
+    alerts: Option<&'a Intrinsic>,
 }
 
 impl Hook<'_> {
@@ -136,6 +147,7 @@ impl Hook<'_> {
                 log_group: Some(logs.reference().into()),
                 ..LoggingConfig::default()
             }),
+            dead_letter_config: self.alerts.map(|topic| DeadLetterConfig { target_arn: Some(topic.clone().into()) }),
             tracing_config: Some(TracingConfig { mode: Some(TracingConfigMode::Active.into()) }),
             vpc_config: Some(VpcConfig {
                 security_group_ids: Some(vec![network.hook_group().into()]),
@@ -151,13 +163,15 @@ impl Hook<'_> {
                 role.arn(),
             )
         };
-        let answered = "A deployment waits for its answer and fails without one: there is no event to keep for later";
+        let unheard = "Nobody asked for alarms; a deployment waits for its answer and fails without one";
         let inside = "Its subnets are another stack's; the rule knows subnets of the same template only";
         let signed = "The bucket of the code is the release process's own; the key names the commit it was built from";
-        let resource = Resource::new(function)
-            .except(Rule::Checkov("CKV_AWS_116"), answered)
+        let mut resource = Resource::new(function)
             .except(Rule::Checkov("CKV_AWS_272"), signed)
             .except(Rule::ControlTower("CT.LAMBDA.PR.3"), inside);
+        if self.alerts.is_none() {
+            resource = resource.except(Rule::Checkov("CKV_AWS_116"), unheard);
+        }
         template.add(id, resource)
     }
 
@@ -229,6 +243,7 @@ impl Hook<'_> {
             ),
         ];
         statements.extend(self.which_version());
+        statements.extend(self.alerts.map(|topic| Statement::allow("TellFailures", ["sns:Publish"], [topic.clone()])));
         if let Some(key) = self.key {
             statements.push(crate::keys::use_key(key));
         }
