@@ -24,7 +24,7 @@ DEFECTS = [
     ("cfn_lint", "E1010", "AWS::S3::BucketPolicy", "Properties/Bucket", {"Fn::GetAtt": ["ArtifactBucket", "Nmae"]}),
     ("cfn_lint", "E3006", "AWS::EC2::InternetGateway", "Type", "AWS::EC2::InternetGatway"),
     ("cfn_lint", "E3016", "AWS::ECR::Repository", "UpdatePolicy", {"AutoScalingRollingUpdat": {}}),
-    ("checkov", "CKV_AWS_51", "AWS::ECR::Repository", "Properties/ImageTagMutability", "MUTABLE"),
+    ("checkov", "CKV_AWS_136", "AWS::ECR::Repository", "Properties/EncryptionConfiguration", REMOVE),
     ("checkov", "CKV_AWS_163", "AWS::ECR::Repository", "Properties/ImageScanningConfiguration/ScanOnPush", False),
     ("checkov", "CKV_AWS_65", "AWS::ECS::Cluster", "Properties/ClusterSettings/0/Value", "disabled"),
     ("checkov", "CKV_AWS_53", "AWS::S3::Bucket", "Properties/PublicAccessBlockConfiguration/BlockPublicAcls", False),
