@@ -11,6 +11,7 @@ use http::HeaderValue;
 use self::backends::Backends;
 use crate::access::Caller;
 use crate::answer::AnswerWriter;
+use crate::causes::with_causes;
 use crate::config::{Config, ConfigError, ConfigErrors, Release, Store, Tenants};
 use crate::conversation::{Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, StoreError};
 use crate::drain::Drain;
@@ -147,7 +148,7 @@ impl App {
 fn open_tenants(config: &Config, backends: &Backends<'_>) -> Result<Registry, ConfigError> {
     let wrong = |variable, hint: &str| {
         let hint = hint.to_owned();
-        move |error: TenantsError| ConfigError { variable, problem: with_sources(&error), hint }
+        move |error: TenantsError| ConfigError { variable, problem: with_causes(&error), hint }
     };
     match &config.tenants {
         Tenants::File(path) => {
@@ -166,7 +167,7 @@ fn open_tenants(config: &Config, backends: &Backends<'_>) -> Result<Registry, Co
     };
     let knowledge = knowledge.map_err(|error| ConfigError {
         variable: "KNOWLEDGE_FILE",
-        problem: with_sources(&error),
+        problem: with_causes(&error),
         hint: "correct the file, or unset the variable for the built-in knowledge".to_owned(),
     })?;
     tracing::warn!("no TENANTS_STORE and no TENANTS_FILE: one tenant, open to everybody");
@@ -294,8 +295,4 @@ fn open_store(store: &Store, backends: &Backends<'_>) -> Result<Opened, ConfigEr
             Err(wrong(format!("not set, and no default directory works: {}", reasons.join("; "))))
         }
     }
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

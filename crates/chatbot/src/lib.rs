@@ -16,6 +16,7 @@ pub mod app;
 #[cfg(any(feature = "bedrock", feature = "dynamodb"))]
 pub mod aws;
 pub mod body;
+pub mod causes;
 pub mod clock;
 pub mod config;
 pub mod conversation;

@@ -154,9 +154,3 @@ impl ModelError {
         }
     }
 }
-
-/// An error with its causes. Transports' errors name addresses and system errors, never a body.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}

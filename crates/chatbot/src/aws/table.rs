@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use tokio::sync::OnceCell;
 
 use super::Aws;
+use crate::causes::with_causes;
 use crate::conversation::StoreError;
 
 /// The longest pause before something is tried again; a random part of it is waited.
@@ -118,8 +119,7 @@ pub(crate) fn failed<E>(error: SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    let told = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let told = with_causes(&error);
     match &error {
         SdkError::ServiceError(refused) => match refused.err().code() {
             Some("TransactionConflictException") => StoreError::Busy,

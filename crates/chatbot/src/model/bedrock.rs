@@ -15,8 +15,9 @@ use aws_sdk_bedrockruntime::types::{
 use futures_util::stream::try_unfold;
 use tokio::sync::OnceCell;
 
-use super::{End, Finish, LanguageModel, ModelError, ModelFuture, Piece, Pieces, Prompt, Speaker, Tokens, describe};
+use super::{End, Finish, LanguageModel, ModelError, ModelFuture, Piece, Pieces, Prompt, Speaker, Tokens};
 use crate::aws::Aws;
+use crate::causes::with_causes;
 use crate::trace;
 
 /// One model or inference profile of Bedrock.
@@ -106,7 +107,7 @@ impl Reader {
         loop {
             let event = self.answer.stream.recv().await.map_err(|error| match error {
                 SdkError::ServiceError(failed) => broke_off(failed.err()),
-                other => ModelError::Cut(describe(&other)),
+                other => ModelError::Cut(with_causes(&other)),
             })?;
             match event {
                 Some(Event::ContentBlockDelta(block)) => {
@@ -185,12 +186,12 @@ where
             }
         }
         SdkError::DispatchFailure(failed) if failed.is_io() || failed.is_timeout() => {
-            ModelError::Unreachable(describe(error))
+            ModelError::Unreachable(with_causes(error))
         }
-        SdkError::TimeoutError(_) => ModelError::Unreachable(describe(error)),
+        SdkError::TimeoutError(_) => ModelError::Unreachable(with_causes(error)),
         // No credentials, or a request that cannot be built.
-        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => ModelError::Refused(describe(error)),
-        _ => ModelError::Failed(describe(error)),
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => ModelError::Refused(with_causes(error)),
+        _ => ModelError::Failed(with_causes(error)),
     }
 }
 

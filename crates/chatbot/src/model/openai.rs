@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 
 use self::transport::Transport;
 use super::sse::Events;
-use super::{End, Finish, LanguageModel, ModelError, ModelFuture, Piece, Pieces, Prompt, Tokens, describe};
+use super::{End, Finish, LanguageModel, ModelError, ModelFuture, Piece, Pieces, Prompt, Tokens};
+use crate::causes::with_causes;
 
 pub use transport::{Endpoint, InvalidEndpoint};
 
@@ -92,7 +93,7 @@ impl Reader {
                         self.events.feed(&bytes);
                     }
                 }
-                Some(Err(error)) => return Err(ModelError::Cut(describe(&error))),
+                Some(Err(error)) => return Err(ModelError::Cut(with_causes(&error))),
             }
         }
     }

@@ -9,7 +9,8 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Error;
 
-use crate::model::{ModelError, describe};
+use crate::causes::with_causes;
+use crate::model::ModelError;
 use crate::outbound::{Client, client};
 
 /// No refusal is longer.
@@ -94,9 +95,9 @@ impl Transport {
         }
         self.client.request(request).await.map_err(|error: Error| {
             if error.is_connect() {
-                ModelError::Unreachable(describe(&error))
+                ModelError::Unreachable(with_causes(&error))
             } else {
-                ModelError::Failed(describe(&error))
+                ModelError::Failed(with_causes(&error))
             }
         })
     }
