@@ -14,6 +14,7 @@ use crate::answer::AnswerWriter;
 use crate::causes::with_causes;
 use crate::config::{Config, ConfigError, ConfigErrors, Release, Store, Tenants};
 use crate::conversation::{Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, StoreError};
+use crate::disk;
 use crate::drain::Drain;
 use crate::generation::Hub;
 use crate::idempotency::Records;
@@ -208,14 +209,13 @@ fn signer(config: &Config, directory: Option<&Path>) -> Result<Signer, ConfigErr
 
 /// The secret in the data directory; made by whichever process comes first.
 fn kept_secret(directory: &Path) -> std::io::Result<String> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let path = directory.join(".session-secret");
     match std::fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         read => return read,
     }
     let new = directory.join(format!(".session-secret-{}", random::hex()?));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = disk::private().write(true).create_new(true).open(&new)?;
     std::io::Write::write_all(&mut file, format!("{}{}", random::hex()?, random::hex()?).as_bytes())?;
     // A link appears with its whole content, and only for the first.
     let linked = std::fs::hard_link(&new, &path);

@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod conversation;
 pub mod cors;
+pub mod disk;
 pub mod drain;
 pub mod emf;
 pub mod engine;

@@ -6,15 +6,14 @@ mod retention;
 mod segment;
 mod tail;
 
-use std::fs::DirBuilder;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use held::Held;
-use locked::{Replaced, private};
+use locked::Replaced;
 use open::OpenSegments;
 use segment::Segment;
 use tail::Wanted;
@@ -23,6 +22,7 @@ use super::{
     Conversation, ConversationId, ConversationKey, ConversationStore, Feedback, Message, State, StoreError,
     StoreFuture, TenantId,
 };
+use crate::disk::{blocking, make_directory, private};
 
 /// Conversations in files: `<dir>/<tenant>/<segment>.jsonl`, one change a line.
 ///
@@ -49,7 +49,7 @@ pub struct FileStore {
 impl FileStore {
     /// Opens a directory, creating it if needed, and proves that it can be written.
     pub fn open(directory: &Path) -> std::io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        make_directory(directory)?;
         Self::probe(directory)?;
         Ok(Self { directory: directory.to_owned(), open: Arc::default() })
     }
@@ -227,14 +227,6 @@ impl ConversationStore for FileStore {
             blocking(move || Ok(std::fs::metadata(directory).map(drop)?)).await
         })
     }
-}
-
-/// Runs file work beside the event loop.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
 }
 
 #[cfg(test)]

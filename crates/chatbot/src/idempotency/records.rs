@@ -2,9 +2,8 @@
 mod dynamodb;
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -16,6 +15,7 @@ pub use dynamodb::DynamoRecords;
 
 use crate::clock::now_ms;
 use crate::conversation::StoreError;
+use crate::disk::{blocking, open_or_create};
 use crate::tenant::TenantId;
 
 /// How long a key is remembered.
@@ -188,23 +188,8 @@ impl Record {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
-}
-
 fn open(path: &Path) -> std::io::Result<File> {
-    let open = || File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = match open() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            if let Some(parent) = path.parent() {
-                DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-            }
-            open()
-        }
-        opened => opened,
-    }?;
+    let file = open_or_create(path)?;
     file.lock()?;
     Ok(file)
 }

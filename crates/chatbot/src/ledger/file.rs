@@ -1,12 +1,12 @@
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Book, Books, Counters, Month};
 use crate::conversation::{StoreError, StoreFuture};
+use crate::disk::{blocking, make_directory, replace};
 use crate::tenant::TenantId;
 
 /// Books in files: `<dir>/<tenant>/<month>.json`, replaced whole under a lock.
@@ -38,25 +38,15 @@ impl Books for FileBooks {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
-}
-
 fn add(path: &Path, more: Book) -> Result<Counters, StoreError> {
     if let Some(parent) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        make_directory(parent)?;
     }
     let locked = File::create(path.with_extension("lock"))?;
     locked.lock()?;
     let mut book = read(path)?;
     book.add(more);
-    let new = path.with_extension("new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    let text = serde_json::to_vec(&book).map_err(|error| StoreError::Io(error.into()))?;
-    std::io::Write::write_all(&mut file, &text)?;
-    std::fs::rename(&new, path)?;
+    replace(path, &serde_json::to_vec(&book).map_err(|error| StoreError::Io(error.into()))?)?;
     Ok(book.total())
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Several processes may share them: a change is made under a lock on `<file>.lock` and becomes visible by renaming.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::cabinet::{Cabinet, Lock, Stamp};
 use super::{Settings, TenantId, TenantsError, TenantsFile, Version};
+use crate::disk::{make_directory, private};
 use crate::knowledge::Knowledge;
 
 /// Keeps tenants in the file that `TENANTS_FILE` names.
@@ -107,9 +108,9 @@ impl Cabinet for Files {
     fn write_version(&self, tenant: &TenantId, version: u64, knowledge: &Knowledge) -> Result<(), TenantsError> {
         let path = self.version_path(tenant, version);
         let write = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(self.versions_of(tenant))?;
+            make_directory(&self.versions_of(tenant))?;
             let new = path.with_extension("new");
-            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file = private().write(true).create(true).truncate(true).open(&new)?;
             file.write_all(&serde_json::to_vec(knowledge)?)?;
             file.sync_all()?;
             std::fs::rename(&new, &path)
@@ -145,7 +146,7 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     let mut path = file.as_os_str().to_owned();
     path.push(".new");
     // Webhook secrets are in it: for this user only.
-    let mut new = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    let mut new = private().write(true).create(true).truncate(true).open(&path)?;
     new.write_all(text.as_bytes())?;
     new.sync_all()?;
     std::fs::rename(&path, file)?;

@@ -1,9 +1,9 @@
 #[cfg(feature = "dynamodb")]
 mod dynamodb;
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoOutbox;
 
+use crate::disk::{blocking, make_directory, replace};
 use crate::tenant::TenantId;
 
 /// Something a tenant's systems should know.
@@ -167,16 +168,9 @@ impl Claimed {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
-}
-
 fn put(directory: &Path, event: &Event) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let new = directory.join(&event.id).with_extension("new");
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(&serde_json::to_vec(event)?)?;
-    std::fs::rename(&new, new.with_extension("json"))
+    make_directory(directory)?;
+    replace(&directory.join(&event.id).with_extension("json"), &serde_json::to_vec(event)?)
 }
 
 fn list(directory: &Path) -> std::io::Result<Vec<String>> {

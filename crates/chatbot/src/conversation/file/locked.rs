@@ -1,12 +1,13 @@
 //! A file that several processes append lines to, one at a time.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{File, TryLockError};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::StoreError;
+use crate::disk::{open_or_create, private};
 
 /// How long to wait for another writer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -33,17 +34,7 @@ impl LockedFile {
 
     /// Opens a file, a new one if there is none.
     pub(super) fn open_or_create(path: &Path) -> std::io::Result<Self> {
-        let open = || private().read(true).write(true).create(true).truncate(false).open(path);
-        let file = match open() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                if let Some(parent) = path.parent() {
-                    DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-                }
-                open()
-            }
-            opened => opened,
-        };
-        Ok(Self { file: file?, length: 0, end: 0 })
+        Ok(Self { file: open_or_create(path)?, length: 0, end: 0 })
     }
 
     /// Tries for the file until the patience ends, so that a stuck process cannot stop this one.
@@ -133,11 +124,4 @@ impl LockedFile {
         self.length = self.end;
         Ok(())
     }
-}
-
-/// Files that only this user may read.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    options
 }

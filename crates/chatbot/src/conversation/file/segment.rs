@@ -1,14 +1,15 @@
 //! An open segment: conversations in one file, and what of them is in memory.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::super::{ConversationId, Message, StoreError};
 use super::held::Held;
 use super::line::Line;
-use super::locked::{LockedFile, Replaced, private};
+use super::locked::{LockedFile, Replaced};
 use super::tail::{Tail, Tails, Wanted};
+use crate::disk::replace;
 
 /// An open segment, and what of it is in memory.
 #[derive(Debug)]
@@ -156,9 +157,7 @@ impl Segment {
         if kept.is_empty() {
             std::fs::remove_file(path)?;
         } else if !found.is_empty() {
-            let new = path.with_extension("new");
-            private().write(true).create(true).truncate(true).open(&new)?.write_all(&kept)?;
-            std::fs::rename(&new, path)?;
+            replace(path, &kept)?;
         }
         Ok(found.len())
     }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::super::{Conversation, ConversationId, Message, State, StoredMessage};
 use super::line::Line;
 
-/// The last messages that stay in memory: what a model is shown.
-const KEPT: usize = 12;
+/// The last messages that stay in memory: what a reply needs that no model writes. A model's longer
+/// context is read from the file, which takes nothing beside the model.
+const KEPT: usize = 4;
 /// The most bytes of lines that a segment's conversations keep in memory together.
-const KEPT_BYTES: usize = 256 * 1024;
+const KEPT_BYTES: usize = 128 * 1024;
 
 /// Which messages of a conversation are needed.
 #[derive(Debug, Clone, Copy)]
