@@ -116,8 +116,10 @@ test("a message that a reload caught before it was taken is offered again", asyn
   const caught = new Promise((resolve) => page.route("**/v1/chat", resolve));
   await widget.write(QUESTION);
   await caught;
-  await page.unroute("**/v1/chat");
+  // In this order: a request that is no longer held goes on to the service.
   await page.reload();
+  await page.unroute("**/v1/chat");
+  assert.ok(!lines().includes("POST /v1/chat"), "it was not taken");
   await page.getByText("This message was not sent.").waitFor();
   await page.getByRole("button", { name: "Send again" }).click();
   await page.locator(".message.assistant[data-status=complete]").waitFor();
