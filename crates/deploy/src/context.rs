@@ -34,10 +34,7 @@ impl Context {
 
     /// All environments' files; the pipeline needs both.
     pub(crate) fn environments(&self) -> Result<Vec<Environment>, Error> {
-        EnvironmentName::ALL
-            .into_iter()
-            .map(|name| Environment::load(&self.directory, name).map_err(Error::from))
-            .collect()
+        Ok(Environment::load_all(&self.directory)?)
     }
 
     /// The directory of the environments.

@@ -129,6 +129,20 @@ impl Environment {
         Self::parse(&path.display().to_string(), &text, name)
     }
 
+    /// Reads all environments; the problems of all files together.
+    pub fn load_all(directory: &Path) -> Result<Vec<Self>, Error> {
+        let mut environments = Vec::new();
+        let mut problems = Vec::new();
+        for name in EnvironmentName::ALL {
+            match Self::load(directory, name) {
+                Ok(environment) => environments.push(environment),
+                Err(Error::Invalid(found)) => problems.extend(found),
+                Err(unreadable @ Error::Unreadable { .. }) => return Err(unreadable),
+            }
+        }
+        if problems.is_empty() { Ok(environments) } else { Err(Error::Invalid(problems)) }
+    }
+
     /// Parses and checks the text of an `environment.yaml`; `file` is its name in messages.
     pub fn parse(file: &str, text: &str, name: EnvironmentName) -> Result<Self, Error> {
         let source = Source { file, text };
