@@ -1,10 +1,10 @@
 //! `gitops`: writes `argocd/` from `environments/`, or checks that it is up to date.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use environment::{Environment, EnvironmentName, Project};
 use gitops::checks::{self, Finding, check};
@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 /// Writes ArgoCD applications, Kubernetes manifests and kustomize overlays to argocd/.
 #[derive(Debug, Parser)]
-#[command(name = "gitops", version)]
+#[command(name = "gitops", bin_name = "cargo xtask gitops", version)]
 struct Cli {
     /// Write nothing; fail if a generated file is stale.
     #[arg(long)]
@@ -50,6 +50,12 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // Whoever reads has enough, as `head` does.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             let configuration = error.is::<environment::Error>() || error.is::<gitops::Error>();
@@ -60,13 +66,10 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<bool> {
     if let Some(Command::Validate { files, rules }) = &cli.command {
-        return if *rules { list_rules() } else { validate(files, cli.json) };
+        return if *rules { list_rules(cli.json) } else { validate(files, cli.json) };
     }
     let project = Project::load(&cli.environments)?;
-    let mut environments = Vec::new();
-    for name in EnvironmentName::ALL {
-        environments.push(Environment::load(&cli.environments, name)?);
-    }
+    let environments = Environment::load_all(&cli.environments)?;
     let root = cli.environments.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let promoted = cli.image.as_deref().map(promotion).transpose()?;
 
@@ -104,7 +107,7 @@ fn run(cli: &Cli) -> Result<bool> {
         let key = if cli.check { "stale" } else { "written" };
         let paths: Vec<_> = stale.iter().map(|file| &file.path).collect();
         let document = json!({"schema": 1, "ok": current, "files": wanted.len(), key: paths});
-        writeln!(std::io::stdout(), "{document:#}")?;
+        writeln!(io::stdout(), "{document:#}")?;
     }
     for file in &stale {
         eprintln!("{}: {}", if cli.check { "stale" } else { "written" }, file.path);
@@ -115,9 +118,15 @@ fn run(cli: &Cli) -> Result<bool> {
     Ok(current)
 }
 
-fn list_rules() -> Result<bool> {
+fn list_rules(as_json: bool) -> Result<bool> {
+    let mut out = io::stdout();
+    if as_json {
+        let rules: Vec<_> = checks::rules().collect();
+        writeln!(out, "{:#}", json!({"schema": 1, "rules": rules}))?;
+        return Ok(true);
+    }
     for rule in checks::rules() {
-        writeln!(std::io::stdout(), "{:<20}{}", rule.name, rule.finds)?;
+        writeln!(out, "{:<20}{}", rule.name, rule.finds)?;
     }
     Ok(true)
 }
@@ -126,26 +135,40 @@ fn list_rules() -> Result<bool> {
 fn validate(files: &[PathBuf], as_json: bool) -> Result<bool> {
     let mut documents = Vec::new();
     for path in files {
-        let text = if path.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin()).context("cannot read the standard input")?
-        } else {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-        };
-        for document in serde_yaml::Deserializer::from_str(&text) {
-            let document = Json::deserialize(document).with_context(|| format!("{} is no YAML", path.display()))?;
-            documents.extend((!document.is_null()).then_some(document));
-        }
+        documents.extend(manifests(path)?);
     }
     let findings = check(&documents);
     if as_json {
         let result =
             json!({"schema": 1, "ok": findings.is_empty(), "documents": documents.len(), "findings": findings});
-        writeln!(std::io::stdout(), "{result:#}")?;
+        writeln!(io::stdout(), "{result:#}")?;
     }
     report(&findings);
     let rules = checks::rules().count();
     eprintln!("{} documents, {rules} rules, {} findings", documents.len(), findings.len());
     Ok(findings.is_empty())
+}
+
+/// The documents of a file; one without any is a mistake, and not free of findings.
+fn manifests(path: &Path) -> Result<Vec<Json>> {
+    let file = path.display();
+    let text = if path.as_os_str() == "-" {
+        io::read_to_string(io::stdin()).context("cannot read the standard input")?
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?
+    };
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(&text) {
+        let document = Json::deserialize(document).with_context(|| format!("{file} is no YAML"))?;
+        documents.extend((!document.is_null()).then_some(document));
+    }
+    let whole = |document: &Json| ["apiVersion", "kind"].iter().all(|field| document[field].is_string());
+    if documents.is_empty() || !documents.iter().all(whole) {
+        bail!(
+            "{file} has something else than Kubernetes documents, or nothing\n  hint: each has an apiVersion and a kind"
+        );
+    }
+    Ok(documents)
 }
 
 fn report(findings: &[Finding]) {

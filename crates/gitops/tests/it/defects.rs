@@ -119,6 +119,11 @@ fn any_manifests_can_be_validated() {
     assert!(passed, "{message}");
     assert_eq!(serde_json::from_slice::<Json>(&stdout).unwrap()["findings"], json!([]));
 
+    for nothing in [vec![], vec![json!({"Resources": {}})]] {
+        let (passed, message, _) = validate(nothing);
+        assert!(!passed && message.contains("something else than Kubernetes documents"), "{message}");
+    }
+
     let (passed, message, _) = validate(seed(documents(), "Service", "/spec/ports/0/targetPort", json!("web")));
     assert!(!passed);
     assert!(message.contains("error: Service chatbot: /spec/ports/0/targetPort: chatbot has no port"), "{message}");
