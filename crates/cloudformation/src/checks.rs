@@ -47,12 +47,13 @@ pub struct Finding {
 }
 
 /// A rule.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct Rule {
     /// Name for people and scripts.
     pub name: &'static str,
     /// What it finds.
     pub finds: &'static str,
+    #[serde(skip)]
     check: fn(&mut Report<'_>),
 }
 

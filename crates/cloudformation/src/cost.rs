@@ -10,11 +10,20 @@ mod usage;
 
 use environment::{Environment, Project};
 
-pub use brief::{Comparison, brief};
+pub use brief::{Comparison, brief, brief_says};
 pub use prices::{Item, PriceError, Prices, Row};
 pub use savings::{Saving, savings};
 
 use crate::stack::{Unsupported, templates};
+
+/// What AWS bills and no line counts: too little to matter here, or nothing that the settings tell.
+pub const NOT_COUNTED: [&str; 5] = [
+    "taxes and support",
+    "data between zones",
+    "storage of access and flow logs, and backups of the conversations table",
+    "requests to S3, KMS and Secrets Manager, messages of SNS, traces, and the functions of deployments",
+    "what language models and e-mail, Slack and PagerDuty cost",
+];
 
 /// Hours that AWS's own calculators give a month.
 pub(crate) const HOURS: f64 = 730.0;

@@ -1,6 +1,6 @@
 //! `cost`: what a month costs, and what other settings would save.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 /// Shows what a month costs in US dollars: an environment, or all of them with what they share; then what other
 /// settings would save. Prices: crates/cloudformation/prices/, each row with its source and date.
 #[derive(Debug, Parser)]
-#[command(name = "cost", version)]
+#[command(name = "cost", bin_name = "cargo xtask cost", version)]
 struct Cli {
     /// Environment; without it all of them, and what they share.
     environment: Option<EnvironmentName>,
@@ -57,6 +57,12 @@ impl From<Scenario> for cost::Scenario {
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has enough, as `head` does.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             let configuration = error.is::<environment::Error>() || error.is::<cloudformation::Unsupported>();
@@ -79,18 +85,20 @@ fn run(cli: &Cli) -> Result<()> {
         );
     }
     if cli.brief {
-        return show_brief(&cost::brief(&prices, cli.scenario.into()), cli.json);
+        return show_brief(&prices, cli.scenario.into(), cli.json);
     }
     let project = Project::load(&cli.environments)?;
-    let names = cli.environment.map_or_else(|| EnvironmentName::ALL.to_vec(), |name| vec![name]);
+    let environments = match cli.environment {
+        None => Environment::load_all(&cli.environments)?,
+        Some(name) => vec![Environment::load(&cli.environments, name)?],
+    };
     let mut bills = Vec::new();
     let mut savings = Vec::new();
-    for name in names {
-        let environment = Environment::load(&cli.environments, name)?;
-        bills.push(cost::of_environment(&project, &environment, &prices, cli.scenario.into())?);
-        savings.push((name, cost::savings(&project, &environment, &prices)?));
-        if cli.environment.is_none() && name == EnvironmentName::Production {
-            bills.push(cost::shared(&project, &environment, &prices, cli.scenario.into())?);
+    for environment in &environments {
+        bills.push(cost::of_environment(&project, environment, &prices, cli.scenario.into())?);
+        savings.push((environment.name, cost::savings(&project, environment, &prices, cli.scenario.into())?));
+        if cli.environment.is_none() && environment.name == EnvironmentName::Production {
+            bills.push(cost::shared(&project, environment, &prices, cli.scenario.into())?);
         }
     }
     show(&bills, &savings, cli.json)
@@ -98,16 +106,22 @@ fn run(cli: &Cli) -> Result<()> {
 
 fn read(path: &Path) -> Result<Prices> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Prices::parse(&text)?)
+    Prices::parse(&text).with_context(|| path.display().to_string())
 }
 
 fn show(bills: &[Estimate], savings: &[(EnvironmentName, Vec<Saving>)], as_json: bool) -> Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     let total: f64 = bills.iter().map(Estimate::total).sum();
     if as_json {
         let savings: Vec<_> =
             savings.iter().map(|(name, savings)| json!({"environment": name.as_str(), "settings": savings})).collect();
-        let document = json!({"schema": 1, "usd_a_month": total, "bills": bills, "savings": savings});
+        let document = json!({
+            "schema": 1,
+            "usd_a_month": total,
+            "bills": bills,
+            "savings": savings,
+            "not_counted": cost::NOT_COUNTED,
+        });
         writeln!(out, "{document:#}")?;
         return Ok(());
     }
@@ -120,30 +134,38 @@ fn show(bills: &[Estimate], savings: &[(EnvironmentName, Vec<Saving>)], as_json:
     writeln!(out, "together: ${total:.2} a month")?;
     for (name, savings) in savings {
         writeln!(out, "{name}: with another setting, a month costs")?;
-        for saving in savings {
-            let (change, usd) = if saving.usd < 0.0 { ("more", -saving.usd) } else { ("less", saving.usd) };
-            writeln!(out, "  {usd:>9.2} {change}  {}; the price: {}", saving.setting, saving.price)?;
+        for Saving { setting, usd, effect } in savings {
+            let change = if *usd < 0.0 { "more" } else { "less" };
+            writeln!(out, "  {:>9.2} {change}  {setting} ({effect})", usd.abs())?;
         }
     }
+    writeln!(out, "not counted: {}", cost::NOT_COUNTED.join("; "))?;
     Ok(())
 }
 
-fn show_brief(lines: &[Comparison], as_json: bool) -> Result<()> {
-    let mut out = std::io::stdout();
+fn show_brief(prices: &Prices, scenario: cost::Scenario, as_json: bool) -> Result<()> {
+    let mut out = io::stdout();
+    let (lines, says) = (cost::brief(prices, scenario), cost::brief_says(scenario));
     let brief: f64 = lines.iter().map(|line| line.brief).sum();
     let list: f64 = lines.iter().map(|line| line.list).sum();
     if as_json {
-        let document = json!({"schema": 1, "brief_usd_a_month": brief, "list_usd_a_month": list, "lines": lines});
+        let document = json!({
+            "schema": 1,
+            "brief_usd_a_month": brief,
+            "brief_says": says,
+            "list_usd_a_month": list,
+            "lines": lines,
+        });
         writeln!(out, "{document:#}")?;
         return Ok(());
     }
     writeln!(out, "{:<14}{:>8}{:>9}{:>9}", "", "brief", "list", "more")?;
     for line in lines {
-        let Comparison { name, assumes, brief, list, because } = line;
+        let Comparison { name, assumes, brief, list, because } = &line;
         writeln!(out, "{name:<14}{brief:>8.2}{list:>9.2}{:>+9.2}  {assumes}", list - brief)?;
         writeln!(out, "{:<42}{because}", "")?;
     }
-    writeln!(out, "{:<14}{brief:>8.2}{list:>9.2}{:>+9.2}", "together", list - brief)?;
+    writeln!(out, "{:<14}{brief:>8.2}{list:>9.2}{:>+9.2}  the brief says {says}", "together", list - brief)?;
     Ok(())
 }
 

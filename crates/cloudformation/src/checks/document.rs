@@ -11,13 +11,16 @@ pub struct Document {
     json: Json,
 }
 
-/// A text that is no template.
-#[derive(Debug, thiserror::Error)]
-#[error("{name}: {problem}\n  hint: {hint}")]
+/// What is no template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[error("{file}: {problem}\n  hint: {hint}")]
 pub struct Malformed {
-    name: String,
-    problem: String,
-    hint: &'static str,
+    /// Name of the file.
+    pub file: String,
+    /// Why it is none.
+    pub problem: String,
+    /// What to do about it.
+    pub hint: &'static str,
 }
 
 impl Document {
@@ -28,17 +31,21 @@ impl Document {
 
     /// A template's text: JSON, or YAML with short or long functions.
     pub fn parse(name: &str, text: &str) -> Result<Self, Malformed> {
-        let malformed = |problem: String, hint| Malformed { name: name.to_owned(), problem, hint };
+        let malformed = |problem: String, hint| Malformed { file: name.to_owned(), problem, hint };
         let json = if text.trim_start().starts_with('{') {
             serde_json::from_str(text).map_err(|error| malformed(error.to_string(), "correct the JSON"))?
         } else {
             yaml::to_json(text).map_err(|error| malformed(error.to_string(), "correct the YAML"))?
         };
-        let document = Document::new(name, json);
-        if document.json["Resources"].as_object().is_none_or(serde_json::Map::is_empty) {
+        let Some(resources) = json["Resources"].as_object().filter(|resources| !resources.is_empty()) else {
             return Err(malformed("no resources".to_owned(), "name CloudFormation templates"));
+        };
+        // Transforms and loops stand among the resources without being one.
+        let mut own = resources.iter().filter(|(id, _)| !id.starts_with("Fn::"));
+        if let Some((id, _)) = own.find(|(_, resource)| !resource["Type"].is_string()) {
+            return Err(malformed(format!("the resource {id} has no type"), "add its Type, such as AWS::S3::Bucket"));
         }
-        Ok(document)
+        Ok(Document::new(name, json))
     }
 
     /// Name of the stack or file.

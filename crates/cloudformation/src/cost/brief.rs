@@ -27,6 +27,15 @@ const GIGABYTES: f64 = 0.5;
 const METRICS: f64 = 10.0;
 const ALARMS: f64 = 10.0;
 
+/// What the brief says that all of it costs: its sums, rounded.
+pub fn brief_says(scenario: Scenario) -> &'static str {
+    match scenario {
+        Scenario::Base => "about $102",
+        Scenario::Peak => "about $170",
+        Scenario::TenDeploys => "about $180",
+    }
+}
+
 /// The brief's lines. Its third total counts ten deployments a day on top of the peak: 172 + 10.
 pub fn brief(prices: &Prices, scenario: Scenario) -> Vec<Comparison> {
     let (tasks, lcu_dollars, lcus, minutes) = match scenario {

@@ -35,10 +35,15 @@ pub enum Item {
     LogGigabyteMonth,
     MetricMonth,
     AlarmMonth,
+    CompositeAlarmMonth,
     DashboardMonth,
     SecretMonth,
     KeyMonth,
     ObjectGigabyteMonth,
+    WorkflowThousandSteps,
+    FirewallMonth,
+    FirewallRuleMonth,
+    FirewallMillionRequests,
     TableMillionWrites,
     TableMillionReads,
     TableGigabyteMonth,
@@ -76,10 +81,10 @@ pub struct Prices {
 #[derive(Debug, thiserror::Error)]
 pub enum PriceError {
     /// It is no table.
-    #[error("the price table cannot be read: {0}")]
-    Malformed(#[from] serde_yaml::Error),
+    #[error("it is no price table: {0}\n  hint: crates/cloudformation/prices/ap-northeast-1.yaml is one")]
+    Malformed(String),
     /// It is not complete, or not unique.
-    #[error("the price table has {found} items of {wanted}, each once\n  hint: add the missing rows")]
+    #[error("it has {found} items of {wanted}, each once\n  hint: add the missing rows")]
     Incomplete {
         /// Items that it has.
         found: usize,
@@ -101,7 +106,7 @@ impl Prices {
 
     /// Reads a table.
     pub fn parse(text: &str) -> Result<Self, PriceError> {
-        let file: File = serde_yaml::from_str(text)?;
+        let file: File = serde_yaml::from_str(text).map_err(|error| PriceError::Malformed(error.to_string()))?;
         let listed = file.rows.len();
         let rows: BTreeMap<Item, Row> = file.rows.into_iter().map(|row| (row.item, row)).collect();
         let wanted = Item::LAST as usize + 1;

@@ -12,14 +12,19 @@ pub struct Saving {
     pub setting: String,
     /// US dollars a month; negative if it costs more.
     pub usd: f64,
-    /// What it is paid for with.
-    pub price: &'static str,
+    /// What else changes with it.
+    pub effect: &'static str,
 }
 
 type Change = fn(&mut Environment);
 
-/// The settings that the brief names, each alone, where the environment does not have it already.
-pub fn savings(project: &Project, environment: &Environment, prices: &Prices) -> Result<Vec<Saving>, Unsupported> {
+/// The settings that the brief names, each alone, where they change what a month costs.
+pub fn savings(
+    project: &Project,
+    environment: &Environment,
+    prices: &Prices,
+    scenario: Scenario,
+) -> Result<Vec<Saving>, Unsupported> {
     let choices: [(&str, &str, Change); 7] = [
         ("task.capacity: spot", "tasks may be taken back with two minutes' notice", |of| {
             of.task.capacity = Capacity::Spot;
@@ -36,25 +41,23 @@ pub fn savings(project: &Project, environment: &Environment, prices: &Prices) ->
             of.network.nat = Nat::Single;
         }),
         ("network.nat: none, with endpoints", "tasks reach AWS services only", without_nat),
-        ("network.nat: per-zone", "nothing: it costs more, and survives the loss of a zone", |of| {
+        ("network.nat: per-zone", "the loss of a zone cuts off no other", |of| {
             of.network.nat = Nat::PerZone;
         }),
         ("network.zones: 2", "less room for the loss of a zone", |of| {
             of.network.zones = 2;
         }),
     ];
-    let now = of_environment(project, environment, prices, Scenario::Base)?.total();
+    let now = of_environment(project, environment, prices, scenario)?.total();
     let mut found = Vec::new();
-    for (setting, price, change) in choices {
+    for (setting, effect, change) in choices {
         let mut other = environment.clone();
         change(&mut other);
-        if other == *environment {
-            continue;
-        }
         // What is not generated is not offered either.
-        if let Ok(then) = of_environment(project, &other, prices, Scenario::Base) {
-            let then = then.total();
-            found.push(Saving { setting: setting.to_owned(), usd: now - then, price });
+        let Ok(then) = of_environment(project, &other, prices, scenario) else { continue };
+        let usd = now - then.total();
+        if usd.abs() >= 0.005 {
+            found.push(Saving { setting: setting.to_owned(), usd, effect });
         }
     }
     Ok(found)

@@ -16,6 +16,9 @@ const LCU_CONNECTIONS_A_SECOND: f64 = 25.0;
 const PIPELINE_MINUTES: f64 = 15.0;
 /// Minutes of actions, and of the smallest build, that a month has free.
 const FREE_MINUTES: f64 = 100.0;
+/// Steps of workflows that a month has free, and those of an approval that is answered in time, with its start.
+const FREE_STEPS: f64 = 4_000.0;
+const STEPS_AN_APPROVAL: f64 = 5.0;
 const KILOBYTES_A_GIGABYTE: f64 = 1_000_000.0;
 
 pub(super) fn environment(
@@ -56,6 +59,7 @@ pub(super) fn environment(
     let addresses = gateways + balancers * zones;
     bill.count("public addresses", addresses * HOURS, "hours", price(Item::PublicAddressHour));
     bill.count("data out", gigabytes, "GB", price(Item::DataOutGigabyte));
+    firewall(&mut bill, templates, prices, requests);
     monitoring(&mut bill, environment, templates, prices);
     keys(&mut bill, templates, prices);
     if number(templates, "AWS::DynamoDB::Table") > 0.0 {
@@ -89,10 +93,12 @@ pub(super) fn shared(
     bill.count("builds", (minutes - free).max(0.0), "minutes", minute);
     let busy = deployments * PIPELINE_MINUTES + minutes;
     bill.count("pipeline", (busy - FREE_MINUTES).max(0.0), "action minutes", price(Item::PipelineActionMinute));
+    let steps = number(templates, "AWS::StepFunctions::StateMachine") * deployments * STEPS_AN_APPROVAL;
+    let thousands = (steps - FREE_STEPS).max(0.0) / 1_000.0;
+    bill.count("watch over approvals", thousands, "thousand steps", price(Item::WorkflowThousandSteps));
     let artifacts = number(templates, "AWS::S3::Bucket");
     bill.count("artifacts and caches", artifacts, "GB", price(Item::ObjectGigabyteMonth));
-    let alarms = number(templates, "AWS::CloudWatch::Alarm");
-    bill.count("alarms", alarms, "alarms", price(Item::AlarmMonth));
+    alarms(&mut bill, templates, prices);
     keys(&mut bill, templates, prices);
     bill
 }
@@ -122,6 +128,16 @@ fn tasks(bill: &mut Estimate, environment: &Environment, prices: &Prices, scenar
     bill.add("tasks: blue beside green", overlap * average * hour, basis);
 }
 
+fn firewall(bill: &mut Estimate, templates: &[&Json], prices: &Prices, requests: f64) {
+    let firewalls = number(templates, "AWS::WAFv2::WebACL");
+    bill.count("firewall", firewalls, "firewalls", prices.of(Item::FirewallMonth));
+    let rules = resources(templates, "AWS::WAFv2::WebACL").filter_map(|acl| acl["Properties"]["Rules"].as_array());
+    let rules = count(rules.map(|rules| rules.len() as u64).sum());
+    bill.count("firewall: rules", rules, "rules", prices.of(Item::FirewallRuleMonth));
+    let millions = firewalls * requests / 1_000_000.0;
+    bill.count("firewall: requests", millions, "million", prices.of(Item::FirewallMillionRequests));
+}
+
 fn monitoring(bill: &mut Estimate, environment: &Environment, templates: &[&Json], prices: &Prices) {
     let logs = f64::from(environment.cost.log_gigabytes);
     bill.count("logs: taken in", logs, "GB", prices.of(Item::LogGigabyteIn));
@@ -131,10 +147,20 @@ fn monitoring(bill: &mut Estimate, environment: &Environment, templates: &[&Json
     let own = number(templates, "AWS::Logs::MetricFilter");
     let metrics = own + if insights { f64::from(environment.cost.insights_metrics) } else { 0.0 };
     bill.count("metrics", metrics, "metrics", prices.of(Item::MetricMonth));
-    let alarms = number(templates, "AWS::CloudWatch::Alarm");
-    bill.count("alarms", alarms, "alarms", prices.of(Item::AlarmMonth));
+    alarms(bill, templates, prices);
     let boards = number(templates, "AWS::CloudWatch::Dashboard");
     bill.count("dashboards", boards, "dashboards", prices.of(Item::DashboardMonth));
+}
+
+/// An alarm counts by the metrics that it watches.
+fn alarms(bill: &mut Estimate, templates: &[&Json], prices: &Prices) {
+    let watched = resources(templates, "AWS::CloudWatch::Alarm").map(|alarm| {
+        let queries = alarm["Properties"]["Metrics"].as_array().into_iter().flatten();
+        queries.filter(|query| query["MetricStat"].is_object()).count().max(1) as u64
+    });
+    bill.count("alarms", count(watched.sum()), "metrics with an alarm", prices.of(Item::AlarmMonth));
+    let composites = number(templates, "AWS::CloudWatch::CompositeAlarm");
+    bill.count("alarms over alarms", composites, "alarms", prices.of(Item::CompositeAlarmMonth));
 }
 
 fn keys(bill: &mut Estimate, templates: &[&Json], prices: &Prices) {

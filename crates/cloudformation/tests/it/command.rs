@@ -138,3 +138,26 @@ fn what_an_image_must_show_becomes_gates_of_the_build_and_is_printed_for_them() 
     assert_eq!(printed("scan").trim(), expected, "the form that `image scan --policy` reads");
     assert!(!synth(checkout.path(), &["print", "scan"]).status.success());
 }
+
+#[test]
+fn a_file_that_is_no_template_is_named_and_the_others_are_checked_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("cut.json", "{");
+    write("untyped.yaml", "Resources:\n  Bucket: {Properties: {}}\n");
+    write("group.yaml", "Resources:\n  Group: {Type: AWS::Logs::LogGroup}\n  Fn::Transform: {Name: AWS::Include}\n");
+    let arguments = ["validate", "--json", "cut.json", "untyped.yaml", "missing.json", "group.yaml"];
+    let output = synth(directory.path(), &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let files: Vec<_> =
+        document["malformed"].as_array().unwrap().iter().map(|of| of["file"].as_str().unwrap()).collect();
+    assert_eq!(files, ["cut.json", "untyped.yaml", "missing.json"]);
+    assert_eq!(document["findings"][0]["rule"], "log-retention");
+    let message = text(&output.stderr);
+    assert!(message.contains("error: untyped.yaml: the resource Bucket has no type\n  hint: "), "{message}");
+    assert!(message.ends_with("4 files (3 no template), 88 rules, 1 findings\n"), "{message}");
+
+    write("good.yaml", "Resources:\n  Topic: {Type: AWS::SNS::Topic}\n");
+    assert!(synth(directory.path(), &["validate", "good.yaml"]).status.success());
+}

@@ -2,7 +2,7 @@
 
 mod validate;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use serde_json::json;
 /// Writes the files generated from the environments: buildspec.yml, taskdef.json and appspec.yaml of each
 /// environment; with --out the CloudFormation templates too. Prints how long deployments and rollbacks take.
 #[derive(Debug, Parser)]
-#[command(name = "synth", version)]
+#[command(name = "synth", bin_name = "cargo xtask synth", version)]
 struct Cli {
     /// Write nothing; fail if a generated file is stale.
     #[arg(long)]
@@ -86,6 +86,12 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // Whoever reads has enough, as `head` does.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             // Bad configuration has an exit code of its own.
@@ -111,10 +117,12 @@ fn run(cli: &Cli) -> Result<bool> {
             Value::Endpoint => project.local.endpoint,
             Value::Pipeline => project.pipeline_name().to_owned(),
             Value::Source => project.source.repository,
-            Value::Architecture => architecture(&load(&cli.environments)?)?.to_owned(),
-            Value::HookArchitecture => hook_architecture(&load(&cli.environments)?)?.to_owned(),
-            Value::Features => features(&load(&cli.environments)?),
-            Value::CloudformationRole => format!("{:#}", cloudformation_role(&project, &load(&cli.environments)?)?),
+            Value::Architecture => architecture(&Environment::load_all(&cli.environments)?)?.to_owned(),
+            Value::HookArchitecture => hook_architecture(&Environment::load_all(&cli.environments)?)?.to_owned(),
+            Value::Features => features(&Environment::load_all(&cli.environments)?),
+            Value::CloudformationRole => {
+                format!("{:#}", cloudformation_role(&project, &Environment::load_all(&cli.environments)?)?)
+            }
             Value::Scan => {
                 let environment = own()?;
                 let scan = environment.image.scan.as_ref();
@@ -122,10 +130,10 @@ fn run(cli: &Cli) -> Result<bool> {
             }
             Value::SignatureKeys => keys(&cli.environments, &own()?)?.join("\n"),
         };
-        writeln!(std::io::stdout(), "{value}")?;
+        writeln!(io::stdout(), "{value}")?;
         return Ok(true);
     }
-    let environments = load(&cli.environments)?;
+    let environments = Environment::load_all(&cli.environments)?;
     if let Some(Command::Variants { directory }) = &cli.command {
         for variant in variants::covering(&project, &environments) {
             write_templates(&directory.join(&variant.name), &stacks(&variant.project, &variant.environments)?)?;
@@ -185,20 +193,6 @@ fn hook_architecture(environments: &[Environment]) -> Result<&'static str> {
     one_architecture(&all, "deployment.hooks.architecture differs: name one with --architecture")
 }
 
-/// All environments; the problems of all files together.
-fn load(directory: &Path) -> Result<Vec<Environment>> {
-    let mut environments = Vec::new();
-    let mut problems = Vec::new();
-    for name in EnvironmentName::ALL {
-        match Environment::load(directory, name) {
-            Ok(environment) => environments.push(environment),
-            Err(environment::Error::Invalid(found)) => problems.extend(found),
-            Err(unreadable) => return Err(unreadable.into()),
-        }
-    }
-    if problems.is_empty() { Ok(environments) } else { Err(environment::Error::Invalid(problems).into()) }
-}
-
 /// The generated files whose text on disk differs.
 fn stale<'a>(root: &Path, generated: &'a [GeneratedFile]) -> Result<Vec<&'a GeneratedFile>> {
     let mut stale = Vec::new();
@@ -207,7 +201,7 @@ fn stale<'a>(root: &Path, generated: &'a [GeneratedFile]) -> Result<Vec<&'a Gene
         match std::fs::read_to_string(&path) {
             Ok(text) if text == file.text => {}
             Ok(_) => stale.push(file),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => stale.push(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => stale.push(file),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }
@@ -249,7 +243,7 @@ fn report(
 ) -> Result<bool> {
     let current = !cli.check || stale.is_empty();
     let in_time = budgets.iter().all(|(_, budget)| budget.broken().next().is_none());
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     if cli.json {
         let ok = current && in_time && findings.is_empty();
         writeln!(out, "{:#}", document(cli, stale, findings, budgets, ok))?;
@@ -307,7 +301,10 @@ fn document(
             let phases: Vec<_> = course
                 .phases
                 .iter()
-                .map(|phase| json!({"name": phase.name, "seconds": phase.time.as_seconds(), "counted": phase.counted}))
+                .map(|phase| {
+                    let (seconds, because) = (phase.time.as_seconds(), &phase.because);
+                    json!({"name": phase.name, "seconds": seconds, "counted": phase.counted, "because": because})
+                })
                 .collect();
             json!({
                 "name": course.name,

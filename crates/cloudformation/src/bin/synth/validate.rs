@@ -1,11 +1,11 @@
 //! `validate FILE…`: our own checks on any templates.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use cloudformation::checks::{self, Document, Scope};
+use cloudformation::checks::{self, Document, Malformed, Rule, Scope};
 use serde_json::json;
 
 #[derive(Debug, Args)]
@@ -23,27 +23,50 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, as_json: bool) -> Result<bool> {
     let mut out = std::io::stdout();
+    let rules: Vec<&Rule> = checks::rules().collect();
     if arguments.rules {
-        for rule in checks::rules() {
+        if as_json {
+            writeln!(out, "{:#}", json!({"schema": 1, "rules": rules}))?;
+            return Ok(true);
+        }
+        for rule in rules {
             writeln!(out, "{:<26}{}", rule.name, rule.finds)?;
         }
         return Ok(true);
     }
     let mut documents = Vec::new();
+    let mut malformed = Vec::new();
     for path in &arguments.files {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        documents.push(Document::parse(&path.display().to_string(), &text)?);
+        match read(path) {
+            Ok(document) => documents.push(document),
+            Err(problem) => malformed.push(problem),
+        }
     }
     let scope = if arguments.whole { Scope::Whole } else { Scope::Part };
     let findings = checks::check(&documents, scope);
+    let ok = findings.is_empty() && malformed.is_empty();
+    let files = arguments.files.len();
     if as_json {
-        let document = json!({"schema": 1, "ok": findings.is_empty(), "files": documents.len(), "findings": findings});
+        let document = json!({"schema": 1, "ok": ok, "files": files, "malformed": malformed, "findings": findings});
         writeln!(out, "{document:#}")?;
+    }
+    for problem in &malformed {
+        eprintln!("error: {problem}");
     }
     for finding in &findings {
         eprintln!("error: {finding}");
     }
-    let (files, rules) = (documents.len(), checks::rules().count());
-    eprintln!("{files} files, {rules} rules, {} findings", findings.len());
-    Ok(findings.is_empty())
+    let unread = if malformed.is_empty() { String::new() } else { format!(" ({} no template)", malformed.len()) };
+    eprintln!("{files} files{unread}, {} rules, {} findings", rules.len(), findings.len());
+    Ok(ok)
+}
+
+fn read(path: &Path) -> Result<Document, Malformed> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| Malformed {
+        file: file.clone(),
+        problem: format!("cannot be read: {error}"),
+        hint: "name CloudFormation templates, JSON or YAML",
+    })?;
+    Document::parse(&file, &text)
 }
