@@ -9,13 +9,15 @@ use utoipa::ToSchema;
 
 use crate::knowledge::{Entry, Knowledge, Wording};
 use crate::lexicon::Lexicon;
-use crate::retrieval::{Field, Hit, Index};
+use crate::retrieval::{Field, Hit, Index, Search};
 use crate::text::{Language, is_cjk, normalise};
 
 /// The most suggestions offered.
 const SUGGESTIONS: usize = 3;
 /// A suggestion needs at least this share of the best hit's score.
 const SUGGESTION_SCORE: f32 = 0.3;
+/// How much of a follow-up must itself be in the entry.
+const SHARED: f32 = 0.2;
 /// A message up to this long may be a follow-up: CJK characters, or words of other scripts.
 const FOLLOW_UP_CJK: usize = 10;
 const FOLLOW_UP_WORDS: usize = 4;
@@ -155,7 +157,8 @@ impl Engine {
         let Some(shelf) = self.shelf(language) else {
             return self.handover(wished.unwrap_or(language), 0.0);
         };
-        let hits = shelf.index.search(message, SUGGESTIONS);
+        let search = shelf.index.ask(message);
+        let hits = search.best(SUGGESTIONS);
         let best = hits.first().map_or(0.0, |hit| hit.coverage);
         // Whoever writes kanji among Latin names reads Japanese, whichever of the two prevails.
         if best >= self.thresholds.answer && shelf.language == Language::Ja {
@@ -167,7 +170,9 @@ impl Engine {
         if best >= self.thresholds.answer {
             return self.answer(shelf, &hits[0], wished, false);
         }
-        if let Some(hit) = previous.and_then(|previous| follow_up(shelf, message, previous, self.thresholds.answer)) {
+        if let Some(hit) =
+            previous.and_then(|previous| follow_up(shelf, &search, message, previous, self.thresholds.answer))
+        {
             return self.answer(shelf, &hit, wished, true);
         }
         if best >= self.thresholds.suggest {
@@ -277,14 +282,12 @@ impl Shelf {
 ///
 /// The message itself must have something in common with the entry, otherwise anything short
 /// would repeat the previous answer.
-fn follow_up(shelf: &Shelf, message: &str, previous: &str, answer: f32) -> Option<Hit> {
+fn follow_up(shelf: &Shelf, alone: &Search<'_>, message: &str, previous: &str, answer: f32) -> Option<Hit> {
     if !is_short(message) {
         return None;
     }
     let together = shelf.index.search(&format!("{previous}\n{message}"), 1).into_iter().next()?;
-    let alone = shelf.index.search(message, shelf.index.len());
-    let shares = alone.iter().any(|hit| hit.document == together.document && hit.coverage >= 0.2);
-    (together.coverage >= answer && shares).then_some(together)
+    (together.coverage >= answer && alone.coverage(together.document) >= SHARED).then_some(together)
 }
 
 fn is_short(message: &str) -> bool {

@@ -12,6 +12,8 @@ use crate::text::{Class, Hashed, Tokeniser, hash};
 
 /// The built-in groups: one a line, phrasings apart by commas.
 const SUPPORT: &str = include_str!("../knowledge/lexicon.txt");
+/// Phrases that only wrap what is asked, in the same form.
+const FILLER: &str = include_str!("../knowledge/filler.txt");
 
 /// Groups of phrasings, searchable in a text that has been cut into units.
 #[derive(Debug, Default)]
@@ -100,6 +102,19 @@ impl Lexicon {
         }
         longest
     }
+}
+
+/// Whether a search term is part of a phrase that wraps what people ask ("please tell me how to", 教えてください).
+pub(crate) fn is_filler(term: u64) -> bool {
+    static TERMS: LazyLock<Hashed<()>> = LazyLock::new(|| {
+        let tokeniser = Tokeniser::default();
+        groups(FILLER)
+            .flatten()
+            .flat_map(|phrase| tokeniser.analyse(phrase).terms)
+            .map(|term| (term.hash, ()))
+            .collect()
+    });
+    TERMS.contains_key(&term)
 }
 
 /// Where a unit leads from a node. The unit is a hash; the node moves it apart.

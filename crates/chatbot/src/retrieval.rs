@@ -4,9 +4,13 @@
 //! the share of the question's weight (inverse document frequency) that the hit contains, where a
 //! term seen in no document weighs as much as the rarest one.
 
+mod search;
+
 use std::ops::Range;
 
-use crate::lexicon::{Lexicon, Mention};
+pub use search::{Hit, Search};
+
+use crate::lexicon::{Lexicon, Mention, is_filler};
 use crate::text::{Class, Hashed, Tokeniser, hash};
 
 /// How much the length of a field lowers the weight of its terms.
@@ -52,14 +56,11 @@ fn score_weight(class: Class) -> f32 {
     }
 }
 
-/// How much of the question a term is. A concept is no part of the question: its words are.
-fn coverage_weight(class: Class) -> f32 {
-    match class {
-        Class::Pair | Class::Kana | Class::Kanji | Class::Stem => 1.0,
-        Class::Gram => 0.5,
-        Class::Concept => 0.0,
-    }
-}
+/// What a filler word tells about a question, as a share of what another word of its rarity would tell,
+/// and at most.
+const FILLER: (f32, f32) = (0.3, 0.5);
+/// What the grams of a word tell together, beside its stem: a slip of the pen leaves most of them.
+const GRAMS: f32 = 2.0;
 
 /// A searchable set of documents.
 #[derive(Debug)]
@@ -79,22 +80,12 @@ pub struct Index {
 /// Where a term is found, and how much it tells.
 #[derive(Debug, Clone, Copy)]
 struct Postings {
-    idf: f32,
+    /// See [`Index::tells`].
+    tells: f32,
     start: u32,
     length: u32,
     /// Whether this is a part of `tables` or of `lists`.
     table: bool,
-}
-
-/// A document found.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Hit {
-    /// Its position among the documents the index was built from.
-    pub document: usize,
-    /// BM25 score; comparable within one search only.
-    pub score: f32,
-    /// Share of the question's weight found in the document, 0 to 1.
-    pub coverage: f32,
 }
 
 /// A term of a text, and the concept that its words express, if they do.
@@ -102,6 +93,8 @@ pub struct Hit {
 struct Said {
     hash: u64,
     class: Class,
+    /// Among how many terms it shares what it tells.
+    parts: u32,
     concept: Option<u64>,
 }
 
@@ -112,14 +105,6 @@ struct Read {
     said: Vec<Said>,
     /// The hash of all its units.
     whole: u64,
-}
-
-/// A term of a question, looked up.
-#[derive(Debug, Clone, Copy)]
-struct Sought<'a> {
-    weight: f32,
-    own: Option<&'a Postings>,
-    concept: Option<&'a Postings>,
 }
 
 impl Index {
@@ -165,7 +150,8 @@ impl Index {
             let weigh = |(document, counts): (u32, Counts)| {
                 (document, idf * score_weight(class) * counts.saturated(lengths[document as usize], average))
             };
-            let postings = index.keep(idf, postings.into_iter().map(weigh).collect());
+            let tells = index.tells(term, class, postings.len());
+            let postings = index.keep(tells, postings.into_iter().map(weigh).collect());
             index.terms.insert(term, postings);
         }
         index.lists.shrink_to_fit();
@@ -173,20 +159,20 @@ impl Index {
         index
     }
 
-    fn keep(&mut self, idf: f32, weights: Vec<(u32, f32)>) -> Postings {
+    fn keep(&mut self, tells: f32, weights: Vec<(u32, f32)>) -> Postings {
         let table = weights.len() * COMMON > self.documents;
         if !table {
             let start = self.lists.len() as u32;
             let length = weights.len() as u32;
             self.lists.extend(weights);
-            return Postings { idf, start, length, table };
+            return Postings { tells, start, length, table };
         }
         let start = self.tables.len();
         self.tables.resize(start + self.documents, 0.0);
         for (document, weight) in weights {
             self.tables[start + document as usize] = weight;
         }
-        Postings { idf, start: start as u32, length: self.documents as u32, table }
+        Postings { tells, start: start as u32, length: self.documents as u32, table }
     }
 
     /// Number of documents.
@@ -201,67 +187,12 @@ impl Index {
 
     /// The best documents for a question, best first, at most `limit`.
     pub fn search(&self, question: &str, limit: usize) -> Vec<Hit> {
-        let Read { mut said, whole } = self.read(question);
-        // Said twice counts once, as part of a concept if it ever is.
-        said.sort_unstable_by_key(|said| (said.hash, said.concept.is_none()));
-        said.dedup_by_key(|said| said.hash);
-        let sought: Vec<Sought<'_>> = said.iter().map(|said| self.seek(said)).collect();
-        let mut scores = self.score(&said, &sought);
-        // What somebody wrote down as a phrasing of an entry means that entry, whatever else is like it.
-        if let Some(&document) = self.verbatim.get(&whole) {
-            scores[document as usize] += scores.iter().copied().fold(0.0, f32::max);
-        }
-        let total: f32 = sought.iter().map(|sought| sought.weight).sum();
-        let mut hits = best(&scores, limit);
-        for hit in &mut hits {
-            let covered: f32 =
-                sought.iter().filter(|sought| self.covers(hit.document, sought)).map(|sought| sought.weight).sum();
-            hit.coverage = (covered / total).min(1.0);
-        }
-        hits
+        self.ask(question).best(limit)
     }
 
-    /// The score of each document.
-    fn score(&self, said: &[Said], sought: &[Sought<'_>]) -> Vec<f32> {
-        let mut scores = vec![0.0_f32; self.documents];
-        let both = || said.iter().zip(sought);
-        for (_, sought) in both().filter(|(said, sought)| said.class != Class::Concept && sought.concept.is_none()) {
-            self.add(sought.own, &mut scores);
-        }
-        let concepts = both().filter(|(said, _)| said.class == Class::Concept);
-        let known = concepts.filter_map(|(said, sought)| Some((said.hash, sought.own?)));
-        let mut expressed = vec![0.0_f32; self.documents];
-        for (concept, postings) in known {
-            let mut worth = 0.0;
-            for (word, sought) in both().filter(|(word, _)| word.concept == Some(concept)) {
-                worth += score_weight(word.class);
-                self.add(sought.own, &mut expressed);
-            }
-            // Said in other words, it is worth what the words of the question are worth.
-            self.visit(postings, |document, weight| {
-                let score = &mut expressed[document];
-                *score = (*score + weight).max(worth * weight);
-            });
-            for (score, expressed) in scores.iter_mut().zip(&mut expressed) {
-                *score += std::mem::take(expressed);
-            }
-        }
-        scores
-    }
-
-    fn add(&self, postings: Option<&Postings>, scores: &mut [f32]) {
-        if let Some(postings) = postings {
-            self.visit(postings, |document, weight| scores[document] += weight);
-        }
-    }
-
-    /// Calls with each document that a term is in, and its weight there.
-    fn visit(&self, postings: &Postings, mut with: impl FnMut(usize, f32)) {
-        if postings.table {
-            self.tables[postings.range()].iter().enumerate().for_each(|(document, &weight)| with(document, weight));
-        } else {
-            self.lists[postings.range()].iter().for_each(|&(document, weight)| with(document as usize, weight));
-        }
+    /// Looks a question up.
+    pub fn ask(&self, question: &str) -> Search<'_> {
+        Search::new(self, self.read(question))
     }
 
     fn read(&self, text: &str) -> Read {
@@ -275,29 +206,48 @@ impl Index {
         let terms = analysis.terms.iter().map(|term| Said {
             hash: term.hash,
             class: term.class,
+            parts: term.parts,
             concept: concept(&term.units),
         });
-        let concepts =
-            mentions.iter().map(|mention| Said { hash: mention.concept, class: Class::Concept, concept: None });
+        let concepts = mentions.iter().map(|mention| Said {
+            hash: mention.concept,
+            class: Class::Concept,
+            parts: 1,
+            concept: None,
+        });
         let whole = hash(Class::Concept, analysis.units.iter().copied());
         Read { said: terms.chain(concepts).collect(), whole }
     }
 
-    fn seek(&self, said: &Said) -> Sought<'_> {
-        let own = self.terms.get(&said.hash);
-        let idf = own.map_or_else(|| self.idf(0), |postings| postings.idf);
-        let concept = said.concept.and_then(|concept| self.terms.get(&concept));
-        Sought { weight: idf * coverage_weight(said.class), own, concept }
+    /// Changes the score of each document that a term is in by its weight there.
+    fn update(&self, postings: &Postings, scores: &mut [f32], with: impl Fn(&mut f32, f32)) {
+        if postings.table {
+            scores.iter_mut().zip(&self.tables[postings.range()]).for_each(|(score, &weight)| with(score, weight));
+        } else {
+            self.lists[postings.range()]
+                .iter()
+                .for_each(|&(document, weight)| with(&mut scores[document as usize], weight));
+        }
     }
 
-    fn covers(&self, document: usize, sought: &Sought<'_>) -> bool {
-        [sought.own, sought.concept].into_iter().flatten().any(|postings| {
-            if postings.table {
-                self.tables[postings.start as usize + document] > 0.0
-            } else {
-                self.lists[postings.range()].binary_search_by_key(&(document as u32), |(listed, _)| *listed).is_ok()
-            }
-        })
+    /// Whether a term is in a document.
+    fn holds(&self, postings: &Postings, document: usize) -> bool {
+        if postings.table {
+            self.tables[postings.start as usize + document] > 0.0
+        } else {
+            self.lists[postings.range()].binary_search_by_key(&(document as u32), |&(listed, _)| listed).is_ok()
+        }
+    }
+
+    /// How much a term tells about a question: its rarity, unless it only wraps what is asked. A concept is
+    /// no part of the question: its words are.
+    fn tells(&self, term: u64, class: Class, frequency: usize) -> f32 {
+        match class {
+            Class::Concept => 0.0,
+            _ if is_filler(term) => (self.idf(frequency) * FILLER.0).min(FILLER.1),
+            Class::Gram => self.idf(frequency) * GRAMS,
+            Class::Pair | Class::Kana | Class::Kanji | Class::Stem => self.idf(frequency),
+        }
     }
 
     /// Inverse document frequency; a term of no document weighs as the rarest possible.
@@ -311,24 +261,6 @@ impl Postings {
     fn range(&self) -> Range<usize> {
         self.start as usize..(self.start + self.length) as usize
     }
-}
-
-/// The documents with the highest scores, best first. Equal scores keep the documents' order, so
-/// the same question always gets the same answer.
-fn best(scores: &[f32], limit: usize) -> Vec<Hit> {
-    let mut hits: Vec<Hit> = Vec::with_capacity(limit.min(scores.len()) + 1);
-    let mut least = 0.0;
-    for (document, &score) in scores.iter().enumerate() {
-        if score > least {
-            let at = hits.partition_point(|hit| hit.score >= score);
-            hits.insert(at, Hit { document, score, coverage: 0.0 });
-            hits.truncate(limit);
-            if hits.len() == limit {
-                least = hits.last().map_or(f32::INFINITY, |hit| hit.score);
-            }
-        }
-    }
-    hits
 }
 
 /// A number for each field: how often a term is in it, or how many terms it has.

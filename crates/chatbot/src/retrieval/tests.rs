@@ -74,6 +74,24 @@ fn coverage_tells_known_from_unknown() {
 }
 
 #[test]
+fn what_wraps_a_question_hardly_counts() {
+    let index = index();
+    for question in
+        ["Hi, could you please tell me how I can reset my password?", "すみません、領収書について教えていただけますか"]
+    {
+        let hit = index.search(question, 1)[0];
+        assert!(hit.coverage > 0.4, "{question}: {hit:?}");
+    }
+}
+
+#[test]
+fn a_long_unknown_word_weighs_as_much_as_a_short_one() {
+    let [short, long] = ["reset my password xyzw", "reset my password xyzwvqjkzqxjvkyq"];
+    let coverage = |question| index().search(question, 1)[0].coverage;
+    assert!((coverage(short) - coverage(long)).abs() < 0.01);
+}
+
+#[test]
 fn common_and_rare_terms_count_alike() {
     // The same two documents among few and among many others: a term is in a table here, in a list there.
     for others in [0, 40] {

@@ -23,7 +23,9 @@ impl Language {
     pub fn of(text: &str) -> Option<Language> {
         let (mut cjk, mut latin) = (0_usize, 0_usize);
         for c in text.chars() {
-            if is_cjk(c) {
+            if c.is_ascii() {
+                latin += usize::from(c.is_ascii_alphabetic());
+            } else if is_cjk(c) {
                 cjk += 1;
             } else if c.is_alphabetic() {
                 latin += 1;

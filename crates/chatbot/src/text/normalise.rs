@@ -5,8 +5,12 @@ use unicode_normalization::UnicodeNormalization as _;
 /// Full-width letters, half-width kana and ligatures meet their ordinary forms (NFKC). Japanese
 /// writers choose freely between the two kana, so one of them stands for both.
 pub fn normalise(text: &str) -> String {
-    if let Some(text) = text.chars().map(plain).collect() {
-        return text;
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let mut folded = String::with_capacity(text.len());
+    if text.chars().map(plain).all(|c| c.inspect(|&c| folded.push(c)).is_some()) {
+        return folded;
     }
     // NFKC comes last once more: lower case can leave a sequence that composes (for example İ).
     let lower = text.nfkc().collect::<String>().to_lowercase();

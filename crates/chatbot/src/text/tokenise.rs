@@ -36,6 +36,8 @@ pub struct Term {
     pub hash: u64,
     /// What kind of term it is.
     pub class: Class,
+    /// How many terms of this kind the same word has: the grams of a long word tell no more than its stem.
+    pub parts: u32,
     /// The units it is made of.
     pub units: Range<u32>,
 }
@@ -112,8 +114,11 @@ impl Tokeniser {
             *place = letter;
             length += 1;
         }
-        for gram in letters[..length].windows(GRAM) {
-            analysis.term(hash(Class::Gram, gram.iter().map(|&c| u64::from(c))), Class::Gram, at..at + 1);
+        let grams = letters[..length].windows(GRAM);
+        let parts = grams.len() as u32;
+        for gram in grams {
+            let hash = hash(Class::Gram, gram.iter().map(|&c| u64::from(c)));
+            analysis.terms.push(Term { hash, class: Class::Gram, parts, units: at..at + 1 });
         }
     }
 
@@ -156,7 +161,7 @@ impl Analysis {
     }
 
     fn term(&mut self, hash: u64, class: Class, units: Range<u32>) {
-        self.terms.push(Term { hash, class, units });
+        self.terms.push(Term { hash, class, parts: 1, units });
     }
 }
 
@@ -169,7 +174,9 @@ enum Kind {
 
 impl Kind {
     fn of(c: char) -> Kind {
-        if is_cjk(c) {
+        if c.is_ascii() {
+            if c.is_ascii_alphanumeric() { Kind::Word } else { Kind::Gap }
+        } else if is_cjk(c) {
             Kind::Cjk
         } else if c.is_alphanumeric() {
             Kind::Word
