@@ -51,7 +51,8 @@ pub(crate) struct Tenants {
     pub(crate) file: PathBuf,
     /// One key for each tenant.
     pub(crate) keys: Vec<String>,
-    /// Questions that the knowledge answers, in both languages, in words of their own.
+    /// Questions about what the knowledge holds, in both languages, in words of their own: two thirds are answered, to the
+    /// others several entries are offered.
     pub(crate) questions: Vec<String>,
 }
 

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -87,12 +86,20 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         // A route whose access is `Public` has no caller to take: a mistake in the route table.
-        parts.extensions.get::<Caller>().cloned().ok_or_else(Problem::internal)
+        parts.extensions.remove::<Caller>().ok_or_else(Problem::internal)
     }
 }
 
 /// Lets a request through when it has the access its route needs and its tenant is not too fast.
-pub async fn guard(app: &Arc<App>, needs: Needs, request: Request, next: Next) -> Response {
+pub async fn guard<F>(
+    app: &Arc<App>,
+    needs: Needs,
+    request: Request,
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
     let allowed = match needs.access {
         Access::Public => Ok(None),
         Access::Operator => operator(app, request.headers()).map(|()| None),
@@ -103,7 +110,7 @@ pub async fn guard(app: &Arc<App>, needs: Needs, request: Request, next: Next) -
     let origin = cors::allowed(app, tenant.as_deref(), request.headers());
     let mut response = match allowed {
         Ok(Some(caller)) => limited(app, caller, needs.once, request, next).await,
-        Ok(None) => next.run(request).await,
+        Ok(None) => next(request).await,
         Err(problem) => problem.into_response(),
     };
     if let Some(origin) = origin {
@@ -112,7 +119,16 @@ pub async fn guard(app: &Arc<App>, needs: Needs, request: Request, next: Next) -
     response
 }
 
-async fn limited(app: &Arc<App>, caller: Caller, once: bool, mut request: Request, next: Next) -> Response {
+async fn limited<F>(
+    app: &Arc<App>,
+    caller: Caller,
+    once: bool,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
     let standing = app.rates.request(caller.tenant.id(), &caller.tenant.settings.limits);
     let key = request.headers().get(IDEMPOTENCY_KEY).filter(|_| once).cloned();
     let mut response = match key {
@@ -121,7 +137,7 @@ async fn limited(app: &Arc<App>, caller: Caller, once: bool, mut request: Reques
         Some(key) => Box::pin(idempotency::once(app, caller, &key, request, next)).await,
         None => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            next(request).await
         }
     };
     standing.describe(response.headers_mut());

@@ -61,8 +61,10 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
 
 /// A JSON answer that nobody may cache.
 pub fn answer<T: Serialize>(value: &T) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => {
+    // Most answers fit: growing step by step would copy them several times.
+    let mut body = Vec::with_capacity(1024);
+    match serde_json::to_writer(&mut body, value) {
+        Ok(()) => {
             ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
         }
         Err(error) => {

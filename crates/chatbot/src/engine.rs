@@ -34,7 +34,7 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { answer: 0.6, suggest: 0.35 }
+        Self { answer: 0.55, suggest: 0.33 }
     }
 }
 
@@ -158,27 +158,28 @@ impl Engine {
             return self.handover(wished.unwrap_or(language), 0.0);
         };
         let search = shelf.index.ask(message);
-        let hits = search.best(SUGGESTIONS);
-        let best = hits.first().map_or(0.0, |hit| hit.coverage);
+        let best = search.best(1).first().copied();
+        let answer = best.filter(|hit| hit.coverage >= self.thresholds.answer);
         // Whoever writes kanji among Latin names reads Japanese, whichever of the two prevails.
-        if best >= self.thresholds.answer && shelf.language == Language::Ja {
-            return self.answer(shelf, &hits[0], wished, false);
+        if let Some(hit) = answer.filter(|_| shelf.language == Language::Ja) {
+            return self.answer(shelf, &hit, wished, false);
         }
         if let Some((other, hit)) = self.other_language(shelf, message) {
             return self.answer(other, &hit, wished, false);
         }
-        if best >= self.thresholds.answer {
-            return self.answer(shelf, &hits[0], wished, false);
+        if let Some(hit) = answer {
+            return self.answer(shelf, &hit, wished, false);
         }
         if let Some(hit) =
             previous.and_then(|previous| follow_up(shelf, &search, message, previous, self.thresholds.answer))
         {
             return self.answer(shelf, &hit, wished, true);
         }
-        if best >= self.thresholds.suggest {
-            return self.suggest(shelf, &hits, wished, best);
+        let coverage = best.map_or(0.0, |hit| hit.coverage);
+        if coverage >= self.thresholds.suggest {
+            return self.suggest(shelf, &search.best(SUGGESTIONS), wished, coverage);
         }
-        self.handover(wished.unwrap_or(language), best)
+        self.handover(wished.unwrap_or(language), coverage)
     }
 
     /// The entries nearest to a message, best first.
@@ -201,7 +202,9 @@ impl Engine {
     /// The answer in the other language, when the message mixes both scripts ("Slack連携"): names in
     /// Latin letters can outweigh the language a person really writes.
     fn other_language(&self, asked: &Shelf, message: &str) -> Option<(&Shelf, Hit)> {
-        if !(message.chars().any(is_cjk) && message.chars().any(|c| c.is_ascii_alphabetic())) {
+        let mixed =
+            !message.is_ascii() && message.bytes().any(|b| b.is_ascii_alphabetic()) && message.chars().any(is_cjk);
+        if !mixed {
             return None;
         }
         self.shelves

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest as _, Sha256};
@@ -52,7 +51,16 @@ impl IsReply {
 }
 
 /// Runs a request, once for each key.
-pub async fn once(app: &Arc<App>, caller: Caller, key: &HeaderValue, request: Request, next: Next) -> Response {
+pub async fn once<F>(
+    app: &Arc<App>,
+    caller: Caller,
+    key: &HeaderValue,
+    request: Request,
+    next: impl FnOnce(Request) -> F + Send + 'static,
+) -> Response
+where
+    F: Future<Output = Response> + Send + 'static,
+{
     match reserved(app, &caller, key, request).await {
         Ok(Reserved::New(record, request)) => {
             let app = Arc::clone(app);
@@ -60,7 +68,7 @@ pub async fn once(app: &Arc<App>, caller: Caller, key: &HeaderValue, request: Re
             let run = tokio::spawn(async move {
                 let mut request = request;
                 request.extensions_mut().insert(caller.clone());
-                settle(&app, &caller, &record, next.run(request).await).await
+                settle(&app, &caller, &record, next(request).await).await
             });
             run.await.unwrap_or_else(|_| Problem::internal().into_response())
         }

@@ -9,11 +9,12 @@ mod book;
 mod dynamodb;
 mod file;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use http::StatusCode;
 
 pub use book::{Book, Counters, Month, Unanswered};
@@ -51,7 +52,7 @@ struct Account {
     /// Everybody's sum, when the book was last written or read.
     kept: Counters,
     /// Counted here and not written yet, by month: around midnight there are two.
-    pending: HashMap<Month, Book>,
+    pending: BTreeMap<Month, Book>,
 }
 
 impl Ledger {
@@ -117,7 +118,10 @@ impl Ledger {
         let pending: Vec<(TenantId, Month, Book)> = {
             let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
             let of = |(tenant, account): (&TenantId, &mut Account)| {
-                account.pending.drain().map(|(month, book)| (tenant.clone(), month, book)).collect::<Vec<_>>()
+                std::mem::take(&mut account.pending)
+                    .into_iter()
+                    .map(|(month, book)| (tenant.clone(), month, book))
+                    .collect::<Vec<_>>()
             };
             accounts.iter_mut().flat_map(of).collect()
         };

@@ -4,16 +4,18 @@
 //! Buckets are this process's own. What must hold over all processes, the monthly caps, is in
 //! [`crate::ledger`].
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use foldhash::HashMap;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::problem::Problem;
 use crate::tenant::{Limits, TenantId};
 
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STANDING: HeaderName = HeaderName::from_static("ratelimit");
 /// Buckets kept before those that are full again are thrown away.
 const MOST: usize = 20_000;
 
@@ -82,7 +84,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
             Some(kept) => *kept = next,
             None => drop(buckets.insert(key.clone(), next)),
         }
-        let remaining = (room.as_nanos() / interval.as_nanos().max(1)) as u32;
+        let remaining = (room.as_nanos() as u64 / (interval.as_nanos() as u64).max(1)) as u32;
         Standing { allowed: true, burst, window, remaining, wait: next - now }
     }
 }
@@ -90,11 +92,11 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 impl Standing {
     /// Tells the caller, by the names of draft-ietf-httpapi-ratelimit-headers-10.
     pub fn describe(&self, headers: &mut HeaderMap) {
-        let seconds = |duration: Duration| duration.as_millis().div_ceil(1000);
+        let seconds = |duration: Duration| (duration.as_millis() as u64).div_ceil(1000);
         let policy = format!("\"requests\";q={};w={}", self.burst, seconds(self.window).max(1));
         let now = format!("\"requests\";r={};t={}", self.remaining, seconds(self.wait));
-        for (name, value) in [("ratelimit-policy", policy), ("ratelimit", now)] {
-            if let Ok(value) = HeaderValue::from_str(&value) {
+        for (name, value) in [(POLICY, policy), (STANDING, now)] {
+            if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         }

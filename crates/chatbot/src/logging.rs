@@ -1,6 +1,6 @@
 //! Structured logs: one JSON object a line on standard output.
 
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -56,22 +56,52 @@ struct Members<'a> {
 impl Members<'_> {
     /// A member whose value is valid JSON as it is displayed.
     fn member(&mut self, name: &str, value: impl fmt::Display) {
-        // Names are identifiers: nothing in them needs escaping.
-        self.written = self.written.and_then(|()| write!(self.writer, ",\"{name}\":{value}"));
+        self.begin(name);
+        self.written = self.written.and_then(|()| write!(self.writer, "{value}"));
     }
 
     fn text(&mut self, name: &str, value: &str) {
-        if value.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-            self.member(name, format_args!("\"{value}\""));
-        } else {
-            self.member(name, serde_json::Value::from(value));
+        self.begin(name);
+        self.written = self.written.and_then(|()| {
+            self.writer.write_char('"')?;
+            Escaped(&mut self.writer).write_str(value)?;
+            self.writer.write_char('"')
+        });
+    }
+
+    fn begin(&mut self, name: &str) {
+        // Names are identifiers: nothing in them needs escaping.
+        self.written = self.written.and_then(|()| {
+            self.writer.write_str(",\"")?;
+            self.writer.write_str(name)?;
+            self.writer.write_str("\":")
+        });
+    }
+}
+
+/// The inside of a JSON string (RFC 8259, section 7).
+struct Escaped<'a, 'b>(&'a mut Writer<'b>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, mut text: &str) -> fmt::Result {
+        let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        while let Some(at) = text.bytes().position(special) {
+            self.0.write_str(&text[..at])?;
+            write!(self.0, "\\u{:04x}", text.as_bytes()[at])?;
+            text = &text[at + 1..];
         }
+        self.0.write_str(text)
     }
 }
 
 impl Visit for Members<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.text(field.name(), &format!("{value:?}"));
+        self.begin(field.name());
+        self.written = self.written.and_then(|()| {
+            self.writer.write_char('"')?;
+            write!(Escaped(&mut self.writer), "{value:?}")?;
+            self.writer.write_char('"')
+        });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -80,7 +110,7 @@ impl Visit for Members<'_> {
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no other numbers than finite ones.
-        self.member(field.name(), serde_json::Value::from(value));
+        if value.is_finite() { self.member(field.name(), value) } else { self.member(field.name(), "null") }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {

@@ -32,7 +32,7 @@ impl RequestId {
         let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
         match given {
             Some(id) => Self(id.into()),
-            None => Self(random::unique().into()),
+            None => Self(random::unique("").into()),
         }
     }
 }
@@ -88,10 +88,10 @@ where
     let code = problem.as_ref().map(|problem| problem.code);
     // Probes come every few seconds for ever; they are only worth a line when they fail.
     if probe && status < 400 {
-        tracing::debug!(request_id = %id.0, method, route, status, latency_ms, "request");
+        tracing::debug!(request_id = &*id.0, method, route, status, latency_ms, "request");
     } else if tracing::enabled!(tracing::Level::INFO) {
-        let trace_id = trace.id();
-        tracing::info!(request_id = %id.0, trace_id, method, route, status, latency_ms, problem = code, "request");
+        let trace_id = &*trace.id();
+        tracing::info!(request_id = &*id.0, trace_id, method, route, status, latency_ms, problem = code, "request");
     }
     response
 }

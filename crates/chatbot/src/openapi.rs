@@ -3,9 +3,8 @@
 //! Paths and bodies are derived from the handlers and their types; what follows from the route table (who may
 //! call, path parameters, refusals) is added from it, so that it cannot be another.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header;
@@ -13,7 +12,6 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 use crate::access::Access;
-use crate::app::App;
 use crate::router::{Route, routes};
 use crate::routes::completions::speaks_openai;
 use crate::routes::{
@@ -81,9 +79,9 @@ struct Described;
     tag = "operations",
     responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json", body = Value)),
 )]
-pub async fn document(State(app): State<Arc<App>>) -> Response {
+pub async fn document() -> Response {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| build(&routes(&app)).to_string().into());
+    let text = TEXT.get_or_init(|| build(&routes()).to_string().into());
     ([(header::CONTENT_TYPE, "application/json")], text.clone()).into_response()
 }
 
@@ -182,12 +180,11 @@ fn openai_error() -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use http::Method;
 
     use super::*;
-    use crate::config::Config;
 
     /// `POST`s that say everything by their path.
     const WITHOUT_BODY: [&str; 2] =
@@ -197,8 +194,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_whole_and_nothing_else() {
-        let config = Config::read(&BTreeMap::from([("CONVERSATION_STORE", "memory")])).unwrap();
-        let routes = routes(&App::open(&config).unwrap());
+        let routes = routes();
         let document = build(&routes);
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let mut ids = BTreeSet::new();

@@ -59,8 +59,6 @@ fn score_weight(class: Class) -> f32 {
 /// What a filler word tells about a question, as a share of what another word of its rarity would tell,
 /// and at most.
 const FILLER: (f32, f32) = (0.3, 0.5);
-/// What the grams of a word tell together, beside its stem: a slip of the pen leaves most of them.
-const GRAMS: f32 = 2.0;
 
 /// A searchable set of documents.
 #[derive(Debug)]
@@ -93,8 +91,8 @@ struct Postings {
 struct Said {
     hash: u64,
     class: Class,
-    /// Among how many terms it shares what it tells.
-    parts: u32,
+    /// See [`Term::share`](crate::text::Term::share).
+    share: f32,
     concept: Option<u64>,
 }
 
@@ -206,13 +204,13 @@ impl Index {
         let terms = analysis.terms.iter().map(|term| Said {
             hash: term.hash,
             class: term.class,
-            parts: term.parts,
+            share: term.share,
             concept: concept(&term.units),
         });
         let concepts = mentions.iter().map(|mention| Said {
             hash: mention.concept,
             class: Class::Concept,
-            parts: 1,
+            share: 1.0,
             concept: None,
         });
         let whole = hash(Class::Concept, analysis.units.iter().copied());
@@ -245,8 +243,7 @@ impl Index {
         match class {
             Class::Concept => 0.0,
             _ if is_filler(term) => (self.idf(frequency) * FILLER.0).min(FILLER.1),
-            Class::Gram => self.idf(frequency) * GRAMS,
-            Class::Pair | Class::Kana | Class::Kanji | Class::Stem => self.idf(frequency),
+            Class::Pair | Class::Kanji | Class::Kana | Class::Stem | Class::Gram => self.idf(frequency),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The whole route table, with what each route needs.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::handler::Handler;
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
 use http::{Method, StatusCode};
@@ -35,16 +35,16 @@ pub struct Route {
 
 /// The service.
 pub fn router(app: Arc<App>) -> Router {
-    table(&app).router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
+    table().router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
 }
 
 /// Every route, for tests and documentation.
-pub fn routes(app: &Arc<App>) -> Vec<Route> {
-    table(app).routes
+pub fn routes() -> Vec<Route> {
+    table().routes
 }
 
-fn table(app: &Arc<App>) -> Table {
-    Table { app: Arc::clone(app), router: Router::new(), routes: Vec::new() }
+fn table() -> Table {
+    Table::default()
         .once("/v1/chat", Tenant(Chat), chat::chat)
         .once("/chat", Tenant(Chat), chat::chat)
         .get("/v1/conversations/{id}", Tenant(Chat), conversations::show)
@@ -89,8 +89,8 @@ fn table(app: &Arc<App>) -> Table {
 }
 
 /// Collects routes, each behind its guard.
+#[derive(Default)]
 struct Table {
-    app: Arc<App>,
     router: Router<Arc<App>>,
     routes: Vec<Route>,
 }
@@ -125,15 +125,30 @@ impl Table {
         needs: Needs,
         handler: impl Handler<T, Arc<App>>,
     ) -> Self {
-        let app = Arc::clone(&self.app);
-        // One layer for everything around a handler: each costs a request more than a guard takes.
-        let around = from_fn(move |request: Request, next: Next| {
-            let app = Arc::clone(&app);
-            async move { observe(&app, path, request, |request| guard(&app, needs, request, next)).await }
-        });
-        self.router = self.router.route(path, on(filter, handler).layer(around));
+        self.router = self.router.route(path, on(filter, Guarded { path, needs, handler }));
         self.routes.push(Route { method, path, needs });
         self
+    }
+}
+
+/// A handler behind its guard. Not a layer, which would cost a request more than the guard itself does.
+#[derive(Clone)]
+struct Guarded<H> {
+    path: &'static str,
+    needs: Needs,
+    handler: H,
+}
+
+impl<T: 'static, H: Handler<T, Arc<App>>> Handler<T, Arc<App>> for Guarded<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, app: Arc<App>) -> Self::Future {
+        Box::pin(async move {
+            let Self { path, needs, handler } = self;
+            let state = Arc::clone(&app);
+            let handle = move |request| handler.call(request, state);
+            observe(&app, path, request, |request| guard(&app, needs, request, handle)).await
+        })
     }
 }
 

@@ -293,5 +293,5 @@ fn shorten(question: &str) -> String {
 
 /// A new message's id. It only means something within its conversation, whose id nobody can guess.
 pub fn message_id() -> String {
-    format!("msg_{}", random::unique())
+    random::unique("msg_")
 }

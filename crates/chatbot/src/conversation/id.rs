@@ -58,7 +58,7 @@ impl ConversationId {
     }
 
     fn of(bits: u128) -> Self {
-        Self(format!("cv_{}", random::digits(bits)).into())
+        Self(random::named("cv_", bits).into())
     }
 
     /// With what it is kept.

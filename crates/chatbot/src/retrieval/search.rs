@@ -107,7 +107,7 @@ impl<'a> Sought<'a> {
         let own = index.terms.get(&said.hash);
         let tells = own.map_or_else(|| index.tells(said.hash, said.class, 0), |postings| postings.tells);
         let concept = said.concept.and_then(|concept| index.terms.get(&concept));
-        Self { said, weight: tells / said.parts as f32, own, concept }
+        Self { said, weight: tells * said.share, own, concept }
     }
 }
 

@@ -1,7 +1,7 @@
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use foldhash::HashMap;
 use rust_stemmers::{Algorithm, Stemmer};
 
 use super::{is_cjk, normalise};
@@ -9,6 +9,10 @@ use super::{is_cjk, normalise};
 /// Words longer than this are cut: nobody asks for them, and their n-grams would only cost.
 const LONGEST_WORD: usize = 64;
 const GRAM: usize = 4;
+/// What the terms of a word are of a text together.
+const WORD: f32 = 2.0;
+/// And its grams alone: a slip of the pen changes the stem, and leaves most of them.
+const GRAMS: f32 = 1.3;
 /// The most words whose stems are remembered: a tenant's vocabulary, with room for its customers'.
 const REMEMBERED: usize = 1024;
 
@@ -30,14 +34,15 @@ pub struct Analysis {
 }
 
 /// A unit of search. Two terms are the same when their hashes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Term {
     /// What is written, and the class, in 64 bits.
     pub hash: u64,
     /// What kind of term it is.
     pub class: Class,
-    /// How many terms of this kind the same word has: the grams of a long word tell no more than its stem.
-    pub parts: u32,
+    /// How much of the text it is, beside others as rare. The terms of a word sum up to [`WORD`], however long it is;
+    /// so do, about, those of a CJK character.
+    pub share: f32,
     /// The units it is made of.
     pub units: Range<u32>,
 }
@@ -107,7 +112,6 @@ impl Tokeniser {
         if let (Some(beside), Some(digit)) = (beside, word.chars().next().filter(char::is_ascii_digit)) {
             analysis.pair(beside, digit, at);
         }
-        analysis.term(stem, Class::Stem, at..at + 1);
         let mut letters = ['\0'; LONGEST_WORD];
         let mut length = 0;
         for (place, letter) in letters.iter_mut().zip(word.chars()) {
@@ -115,10 +119,13 @@ impl Tokeniser {
             length += 1;
         }
         let grams = letters[..length].windows(GRAM);
-        let parts = grams.len() as u32;
+        let number = grams.len();
+        let of_stem = if number > 0 { WORD - GRAMS } else { WORD };
+        analysis.terms.push(Term { hash: stem, class: Class::Stem, share: of_stem, units: at..at + 1 });
+        let share = GRAMS / number as f32;
         for gram in grams {
             let hash = hash(Class::Gram, gram.iter().map(|&c| u64::from(c)));
-            analysis.terms.push(Term { hash, class: Class::Gram, parts, units: at..at + 1 });
+            analysis.terms.push(Term { hash, class: Class::Gram, share, units: at..at + 1 });
         }
     }
 
@@ -161,7 +168,7 @@ impl Analysis {
     }
 
     fn term(&mut self, hash: u64, class: Class, units: Range<u32>) {
-        self.terms.push(Term { hash, class, parts: 1, units });
+        self.terms.push(Term { hash, class, share: 1.0, units });
     }
 }
 

@@ -31,8 +31,8 @@ fn paraphrases_of_our_own_sets_find_their_entry() {
             let abstention = measured.abstention.as_ref().expect("the set has questions that nothing answers");
             assert!(measured.hit_at_1 >= 0.59, "{name} {part:?}: {measured:?}");
             assert!(measured.hit_at_5 >= 0.83, "{name} {part:?}: {measured:?}");
-            assert!(abstention.auroc >= 0.85, "{name} {part:?}: {measured:?}");
-            assert!(abstention.precision >= 0.88, "{name} {part:?}: {measured:?}");
+            assert!(abstention.auroc >= 0.9, "{name} {part:?}: {measured:?}");
+            assert!(abstention.precision >= 0.91, "{name} {part:?}: {measured:?}");
             assert!(abstention.answered_wrongly <= 0.05, "{name} {part:?}: {measured:?}");
         }
     }

@@ -1,11 +1,8 @@
 //! No tenant sees or changes anything of another: every route is tried, whichever there are.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use chatbot::access::Access;
-use chatbot::app::App;
-use chatbot::config::Config;
 use chatbot::router::{Route, routes};
 use serde_json::{Value, json};
 
@@ -17,11 +14,6 @@ const OPERATOR: (&str, &str) = ("authorization", "Bearer the-operator");
 const JSON: (&str, &str) = ("content-type", "application/json");
 /// In everything of the tenant `acme` that others must not see.
 const MARK: &str = "acme-private";
-
-fn every_route() -> Vec<Route> {
-    let config = Config::read(&BTreeMap::from([("CONVERSATION_STORE", "memory")])).unwrap();
-    routes(&App::open(&config).unwrap())
-}
 
 /// A valid body for a route.
 fn body(route: &Route) -> Value {
@@ -128,7 +120,7 @@ fn stocked() -> (Tenants, Program, Things) {
 fn another_tenants_key_reaches_nothing_on_any_route() {
     let (tenants, server, things) = stocked();
     let before = state(&server, &tenants, &things);
-    for route in every_route() {
+    for route in routes() {
         let Access::Tenant(_) = route.needs.access else { continue };
         let path = things.path(&route);
         let (status, text) = call(server.address, &route, &path, &[tenants.key("other")]);
@@ -150,7 +142,7 @@ fn another_tenants_key_reaches_nothing_on_any_route() {
 #[test]
 fn every_route_needs_what_the_table_says() {
     let (tenants, server, things) = stocked();
-    for route in every_route() {
+    for route in routes() {
         let path = things.path(&route);
         let what = format!("{} {path}", route.method);
         let status = |headers: &[(&str, &str)]| call(server.address, &route, &path, headers).0;
@@ -195,7 +187,7 @@ fn one_visitor_does_not_see_anothers_conversation_on_any_route() {
         message: asked["message_id"].as_str().unwrap().to_owned(),
         key: "key_all".to_owned(),
     };
-    for route in every_route().iter().filter(|route| route.path.contains("{id}")) {
+    for route in routes().iter().filter(|route| route.path.contains("{id}")) {
         let (status, text) = call(server.address, route, &things.path(route), &[theirs, origin]);
         assert!(matches!(status, 403 | 404) && !text.contains(MARK), "{} {}: {status}", route.method, route.path);
     }

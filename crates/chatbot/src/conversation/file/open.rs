@@ -1,6 +1,7 @@
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 use super::super::{ConversationId, ConversationKey, SegmentId, TenantId};
 use super::segment::Segment;

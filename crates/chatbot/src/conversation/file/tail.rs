@@ -1,6 +1,8 @@
 //! The end of a conversation, in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use super::super::{Conversation, ConversationId, Message, State, StoredMessage};
 use super::line::Line;
