@@ -34,11 +34,13 @@ pub fn digits(bits: u128) -> String {
 /// `u128` takes ten times as long.
 pub fn named(prefix: &str, bits: u128) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut name = String::with_capacity(prefix.len() + 32);
-    name.push_str(prefix);
-    for byte in bits.to_be_bytes() {
-        name.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
     }
+    let mut name = String::with_capacity(prefix.len() + digits.len());
+    name.push_str(prefix);
+    name.push_str(str::from_utf8(&digits).unwrap_or_default());
     name
 }
 

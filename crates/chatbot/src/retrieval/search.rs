@@ -79,17 +79,17 @@ impl<'a> Search<'a> {
     fn score(&mut self) {
         let Self { index, sought, scores, .. } = self;
         let add = |score: &mut f32, weight: f32| *score += weight;
-        let (concepts, words): (Vec<&Sought<'_>>, Vec<_>) =
-            sought.iter().partition(|sought| sought.said.class == Class::Concept);
-        for own in words.iter().filter(|word| word.concept.is_none()).filter_map(|word| word.own) {
+        let concepts = sought.iter().filter(|sought| sought.said.class == Class::Concept);
+        let words = || sought.iter().filter(|sought| sought.said.class != Class::Concept);
+        for own in words().filter(|word| word.concept.is_none()).filter_map(|word| word.own) {
             index.update(own, scores, add);
         }
         let mut expressed = Vec::new();
-        for (concept, postings) in concepts.iter().filter_map(|concept| Some((concept.said.hash, concept.own?))) {
+        for (concept, postings) in concepts.filter_map(|concept| Some((concept.said.hash, concept.own?))) {
             expressed.clear();
             expressed.resize(scores.len(), 0.0);
             let mut worth = 0.0;
-            for word in words.iter().filter(|word| word.said.concept == Some(concept)) {
+            for word in words().filter(|word| word.said.concept == Some(concept)) {
                 worth += score_weight(word.said.class);
                 if let Some(own) = word.own {
                     index.update(own, &mut expressed, add);

@@ -84,7 +84,9 @@ impl Tokeniser {
     /// is no stop list: the weights of the index do its work.
     pub fn analyse(&self, text: &str) -> Analysis {
         let text = normalise(text);
-        let mut analysis = Analysis::default();
+        // A word has fewer terms than letters, a CJK character two and three bytes.
+        let mut analysis =
+            Analysis { units: Vec::with_capacity(text.len() / 3), terms: Vec::with_capacity(text.len()) };
         let mut beside = None;
         let mut rest = text.as_str();
         while let Some(first) = rest.chars().next() {
