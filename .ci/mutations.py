@@ -77,6 +77,7 @@ def put(document, path, value):
     place = document
     for key in parents:
         place = place[int(key) if isinstance(place, list) else key]
+    last = int(last) if isinstance(place, list) else last
     if value is REMOVE:
         del place[last]
     else:
@@ -114,18 +115,10 @@ def seeded(template, kind, path, value):
         if entry["Type"] != kind:
             continue
         mutant = copy.deepcopy(template)
-        *parents, last = path.split("/")
-        place = mutant["Resources"][name]
         try:
-            for key in parents:
-                place = place[int(key) if isinstance(place, list) else key]
+            put(mutant["Resources"][name], path, value)
         except (KeyError, IndexError):
             continue
-        last = int(last) if isinstance(place, list) else last
-        if value is REMOVE:
-            del place[last]
-        else:
-            place[last] = value
         return mutant
     return None
 

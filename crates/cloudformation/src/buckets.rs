@@ -21,8 +21,18 @@ pub(crate) struct Private {
     pub(crate) days: i64,
     /// The key that encrypts it; none is S3's own.
     pub(crate) key: Option<Intrinsic>,
-    /// The bucket in which its requests are recorded.
-    pub(crate) log_bucket: Option<Intrinsic>,
+    /// Whether its requests are recorded.
+    pub(crate) requests: Requests,
+}
+
+/// What becomes of the requests to a bucket.
+pub(crate) enum Requests {
+    /// They are recorded in this bucket.
+    Recorded(Intrinsic),
+    /// Nobody asked for it.
+    Unrecorded,
+    /// The bucket receives records itself, and recording its own would feed it.
+    Fed,
 }
 
 impl Private {
@@ -33,8 +43,7 @@ impl Private {
         id: &str,
         statements: impl FnOnce(&Handle<Bucket>) -> Vec<Statement>,
     ) -> Handle<Bucket> {
-        // A bucket that is given no log bucket, and stands beside others, is one.
-        let receives_logs = id.ends_with("LogBucket");
+        let receives_logs = matches!(self.requests, Requests::Fed);
         let nobody = "Nothing waits for its objects; whoever needs one asks for it";
         let aged = "Its objects go by age; a lock would keep what nobody needs";
         let mut resource = Resource::new(self.bucket())
@@ -79,15 +88,19 @@ impl Private {
             abort_incomplete_multipart_upload: Some(AbortIncompleteMultipartUpload::new(1)),
             ..LifecycleRule::new(RuleStatus::Enabled)
         };
-        Bucket {
-            bucket_name: Some(self.name.into()),
-            bucket_encryption: Some(BucketEncryption::new(vec![encryption])),
-            lifecycle_configuration: Some(LifecycleConfiguration::new(vec![expiry])),
-            logging_configuration: self.log_bucket.map(|bucket| LoggingConfiguration {
+        let logging = match self.requests {
+            Requests::Recorded(bucket) => Some(LoggingConfiguration {
                 destination_bucket_name: Some(bucket.into()),
                 log_file_prefix: Some("requests/".into()),
                 ..LoggingConfiguration::default()
             }),
+            Requests::Unrecorded | Requests::Fed => None,
+        };
+        Bucket {
+            bucket_name: Some(self.name.into()),
+            bucket_encryption: Some(BucketEncryption::new(vec![encryption])),
+            lifecycle_configuration: Some(LifecycleConfiguration::new(vec![expiry])),
+            logging_configuration: logging,
             ownership_controls: Some(OwnershipControls::new(vec![owner])),
             public_access_block_configuration: Some(PublicAccessBlockConfiguration {
                 block_public_acls: Some(true.into()),

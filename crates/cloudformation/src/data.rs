@@ -4,7 +4,7 @@
 use environment::{ConversationStore, Encryption, Environment, ManagedSecret, Project};
 use serde_json::{Value as Json, json};
 
-use crate::buckets::{Private, flow_logs, load_balancer_logs};
+use crate::buckets::{Private, Requests, flow_logs, load_balancer_logs};
 use crate::keys;
 use crate::names::Names;
 use crate::resources::dynamodb::Table;
@@ -160,7 +160,7 @@ fn log_bucket(template: &mut Template, environment: &Environment, names: Names<'
         days: ACCESS_LOG_DAYS,
         // Load balancers cannot write to a bucket with a key of ours.
         key: None,
-        log_bucket: None,
+        requests: Requests::Fed,
     };
     let bucket = bucket.add(template, "LogBucket", |bucket| {
         let mut statements = Vec::new();

@@ -9,7 +9,7 @@ mod source;
 use environment::{Environment, EnvironmentName, Project};
 use serde_json::Value as Json;
 
-use crate::buckets::{Private, bucket_logs};
+use crate::buckets::{Private, Requests, bucket_logs};
 use crate::names::Names;
 use crate::registry::shared_key;
 use crate::resources::s3::Bucket;
@@ -61,12 +61,14 @@ fn bucket(
     key: Option<Intrinsic>,
 ) -> Handle<Bucket> {
     let name = |what: &str| sub![format!("{}-{what}-", project.name), ACCOUNT, "-", REGION];
-    let log_bucket = environment.in_account().then(|| {
+    let requests = if environment.in_account() {
         // S3 writes its own records with no key of ours.
-        let logs = Private { name: name("logs"), days: LOG_DAYS, key: None, log_bucket: None };
-        logs.add(template, "LogBucket", |bucket| vec![bucket_logs(bucket)]).reference()
-    });
-    let artifacts = Private { name: name("artifacts"), days: ARTIFACT_DAYS, key, log_bucket };
+        let logs = Private { name: name("logs"), days: LOG_DAYS, key: None, requests: Requests::Fed };
+        Requests::Recorded(logs.add(template, "LogBucket", |bucket| vec![bucket_logs(bucket)]).reference())
+    } else {
+        Requests::Unrecorded
+    };
+    let artifacts = Private { name: name("artifacts"), days: ARTIFACT_DAYS, key, requests };
     artifacts.add(template, "ArtifactBucket", |_| Vec::new())
 }
 

@@ -17,10 +17,13 @@ use crate::resources::events::rule::Target;
 use crate::template::{Handle, Template};
 use crate::value::{Intrinsic, arn};
 
+/// What it takes to use a connection, unless it was made under the service's old name.
+const USE_CONNECTION: &str = "codeconnections:UseConnection";
+
 /// Where commits come from.
 pub(super) enum Source {
-    /// Through a connection to GitHub.
-    Connection(Intrinsic),
+    /// Through a connection to GitHub; using it is an action of the service that its ARN names.
+    Connection { arn: Intrinsic, using: &'static str },
     /// A repository of CodeCommit.
     CodeCommit,
 }
@@ -32,8 +35,10 @@ impl Source {
             return Source::CodeCommit;
         }
         if let Some(arn) = &project.source.connection_arn {
-            let given = template.parameter("ConnectionArn", "String", "Connection to the repository", Some(arn));
-            return Source::Connection(given);
+            let old = arn.contains(":codestar-connections:");
+            let using = if old { "codestar-connections:UseConnection" } else { USE_CONNECTION };
+            let arn = template.parameter("ConnectionArn", "String", "Connection to the repository", Some(arn));
+            return Source::Connection { arn, using };
         }
         let connection = Connection {
             provider_type: Some(ConnectionProviderType::GitHub.into()),
@@ -41,13 +46,13 @@ impl Source {
         };
         let connection = template.add("Connection", connection);
         template.output("ConnectionArn", "Accept it once in the console: Connections", &connection.connection_arn());
-        Source::Connection(connection.connection_arn())
+        Source::Connection { arn: connection.connection_arn(), using: USE_CONNECTION }
     }
 
     /// The pipeline's provider.
     pub(super) const fn provider(&self) -> &'static str {
         match self {
-            Source::Connection(_) => "CodeStarSourceConnection",
+            Source::Connection { .. } => "CodeStarSourceConnection",
             Source::CodeCommit => "CodeCommit",
         }
     }
@@ -57,8 +62,8 @@ impl Source {
         // A reference that builds clone with history: the image carries its commit and the commit's time.
         let format = "CODEBUILD_CLONE_REF";
         match self {
-            Source::Connection(connection) => json!({
-                "ConnectionArn": connection,
+            Source::Connection { arn, .. } => json!({
+                "ConnectionArn": arn,
                 "FullRepositoryId": project.source.repository,
                 "BranchName": project.source.branch,
                 "OutputArtifactFormat": format,
@@ -74,7 +79,7 @@ impl Source {
 
     /// The pipeline's own trigger: every push to the branch. CodeCommit's pushes come as events.
     pub(super) fn trigger(&self, project: &Project) -> Option<PipelineTriggerDeclaration> {
-        let Source::Connection(_) = self else { return None };
+        let Source::Connection { .. } = self else { return None };
         let branch = GitBranchFilterCriteria {
             includes: Some(vec![project.source.branch.as_str().into()]),
             ..GitBranchFilterCriteria::default()
@@ -118,7 +123,7 @@ impl Source {
     /// What a build needs to clone the commit.
     pub(super) fn clone_statement(&self, project: &Project) -> Statement {
         match self {
-            Source::Connection(connection) => use_connection(connection),
+            Source::Connection { arn, using } => Statement::allow("Source", [*using], [arn.clone()]),
             Source::CodeCommit => Statement::allow("Source", ["codecommit:GitPull"], [repository(project)]),
         }
     }
@@ -134,16 +139,10 @@ impl Source {
             "codecommit:UploadArchive",
         ];
         match self {
-            Source::Connection(connection) => use_connection(connection),
+            Source::Connection { arn, using } => Statement::allow("Source", [*using], [arn.clone()]),
             Source::CodeCommit => Statement::allow("Source", read, [repository(project)]),
         }
     }
-}
-
-/// The source arrives as a reference to a commit, which the build clones through the connection.
-fn use_connection(connection: &Intrinsic) -> Statement {
-    let actions = ["codeconnections:UseConnection", "codestar-connections:UseConnection"];
-    Statement::allow("Source", actions, [connection.clone()])
 }
 
 fn repository(project: &Project) -> Intrinsic {

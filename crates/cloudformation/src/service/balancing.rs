@@ -18,7 +18,7 @@ use crate::resources::elasticloadbalancingv2::target_group::{
     Matcher, TargetGroupAttribute, TargetGroupHealthCheckProtocol, TargetGroupProtocol, TargetGroupTargetType,
 };
 use crate::resources::elasticloadbalancingv2::{Listener, ListenerRule, LoadBalancer, TargetGroup};
-use crate::template::{Handle, Resource, Rule, Template};
+use crate::template::{Handle, Resource, Template};
 use crate::value::Value;
 
 /// TLS 1.2 and 1.3 with forward secrecy.
@@ -84,7 +84,7 @@ fn outputs(template: &mut Template, environment: &Environment, names: Names<'_>,
     }
 }
 
-fn load_balancer(environment: &Environment, names: Names<'_>) -> Resource<LoadBalancer> {
+fn load_balancer(environment: &Environment, names: Names<'_>) -> LoadBalancer {
     let network = Imports(names);
     let subnets = (1..=environment.network.zones).map(|zone| network.public_subnet(zone).into());
     let mut attributes = vec![
@@ -92,16 +92,14 @@ fn load_balancer(environment: &Environment, names: Names<'_>) -> Resource<LoadBa
         attribute("routing.http.drop_invalid_header_fields.enabled", "true"),
         attribute("idle_timeout.timeout_seconds", IDLE_TIMEOUT),
     ];
-    let logs = data::Imports::new(names, environment).access_logs();
-    let recorded = logs.is_some();
-    if let Some(bucket) = logs {
+    if let Some(bucket) = data::Imports::new(names, environment).access_logs() {
         attributes.extend([
             attribute("access_logs.s3.enabled", "true"),
             attribute("access_logs.s3.bucket", bucket),
             attribute("access_logs.s3.prefix", "load-balancer"),
         ]);
     }
-    let load_balancer = Resource::new(LoadBalancer {
+    LoadBalancer {
         name: Some(names.environment_wide().into()),
         scheme: Some(LoadBalancerScheme::InternetFacing.into()),
         subnets: Some(subnets.collect()),
@@ -109,12 +107,6 @@ fn load_balancer(environment: &Environment, names: Names<'_>) -> Resource<LoadBa
         load_balancer_attributes: Some(attributes),
         r#type: Some(LoadBalancerType::Application.into()),
         ..LoadBalancer::default()
-    });
-    let reason = "The bucket is another stack's; the rule knows buckets of the same template only";
-    if recorded {
-        load_balancer.except(Rule::ControlTower("CT.ELASTICLOADBALANCING.PR.6"), reason)
-    } else {
-        load_balancer
     }
 }
 

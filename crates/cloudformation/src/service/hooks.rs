@@ -164,11 +164,8 @@ impl Hook<'_> {
             )
         };
         let unheard = "Nobody asked for alarms; a deployment waits for its answer and fails without one";
-        let inside = "Its subnets are another stack's; the rule knows subnets of the same template only";
         let signed = "The bucket of the code is the release process's own; the key names the commit it was built from";
-        let mut resource = Resource::new(function)
-            .except(Rule::Checkov("CKV_AWS_272"), signed)
-            .except(Rule::ControlTower("CT.LAMBDA.PR.3"), inside);
+        let mut resource = Resource::new(function).except(Rule::Checkov("CKV_AWS_272"), signed);
         if self.alerts.is_none() {
             resource = resource.except(Rule::Checkov("CKV_AWS_116"), unheard);
         }

@@ -86,11 +86,18 @@ fn a_template_that_cloudformation_would_not_take_is_refused() {
 
 #[test]
 fn a_given_connection_is_used_and_none_is_created() {
-    let mut project = project();
-    let arn = "arn:aws:codeconnections:ap-northeast-1:123456789012:connection/12345678-1234-1234-1234-123456789012";
-    project.source.connection_arn = Some(arn.to_owned());
-    let stacks = templates(&project, &committed()[0]).unwrap();
-    references::check(&stacks, &BTreeSet::new());
-    assert_eq!(stacks[3].parameters[0].default.as_deref(), Some(arn));
-    assert!(!stacks[3].body().contains("AWS::CodeConnections::Connection"));
+    // AWS asks for the permission of the service that the connection was made under.
+    for (service, other) in [("codeconnections", "codestar-connections"), ("codestar-connections", "codeconnections")] {
+        let mut project = project();
+        let id = "12345678-1234-1234-1234-123456789012";
+        let arn = format!("arn:aws:{service}:ap-northeast-1:123456789012:connection/{id}");
+        project.source.connection_arn = Some(arn.clone());
+        let stacks = templates(&project, &committed()[0]).unwrap();
+        references::check(&stacks, &BTreeSet::new());
+        assert_eq!(stacks[3].parameters[0].default, Some(arn));
+        let body = stacks[3].body();
+        assert!(!body.contains("AWS::CodeConnections::Connection"));
+        assert!(body.contains(&format!("\"{service}:UseConnection\"")));
+        assert!(!body.contains(&format!("{other}:UseConnection")));
+    }
 }
