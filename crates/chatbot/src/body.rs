@@ -82,9 +82,49 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Where the JSON is wrong. The parser's own text may quote the message, so only safe parts are shown.
+/// What is wrong with the JSON, and where. The parser's own text may quote what was sent: what it expected comes last, and is ours.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let place = format!("at line {} column {}", error.line(), error.column());
-    if text.starts_with("missing field") { text } else { format!("The body is not as expected {place}.") }
+    if text.starts_with("missing field") {
+        return text;
+    }
+    if let Some((_, expected)) = text.rsplit_once(", expected ").filter(|_| error.is_data()) {
+        return format!("Expected {expected}.");
+    }
+    format!("The body is not as expected at line {} column {}.", error.line(), error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::describe;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Rating {
+        Up,
+        Down,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[expect(dead_code, reason = "only read by the parser")]
+        rating: Rating,
+    }
+
+    fn said(body: &str) -> String {
+        describe(&serde_json::from_str::<Body>(body).unwrap_err())
+    }
+
+    #[test]
+    fn what_was_expected_is_told_and_what_was_sent_is_not() {
+        assert_eq!(said(r#"{"rating":"my secret"}"#), "Expected `up` or `down` at line 1 column 21.");
+        assert_eq!(said(r#"{"rating":"a, expected my secret"}"#), "Expected `up` or `down` at line 1 column 33.");
+        assert_eq!(said(r#"{"my secret":1}"#), "Expected `rating` at line 1 column 12.");
+        assert_eq!(said(r#""my secret""#), "Expected struct Body at line 1 column 11.");
+        assert_eq!(said("{}"), "missing field `rating` at line 1 column 2");
+        assert_eq!(said(r#"{"rating" "my secret"}"#), "The body is not as expected at line 1 column 11.");
+    }
 }

@@ -10,10 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub use self::backends::{AwsSettings, Models};
 pub use self::tenants::Tenants;
@@ -190,7 +189,7 @@ impl Config {
         };
         let config = Self {
             listen: reader.listen(),
-            log: reader.parse("LOG_LEVEL", "info", "use error, warn, info, debug, trace, or target=level pairs"),
+            log: reader.log(),
             tenants: reader.tenants(&store),
             operator_key: reader.hash("OPERATOR_KEY_SHA256"),
             session_secret: reader.secret("SESSION_SECRET"),
@@ -273,14 +272,18 @@ impl Reader<'_> {
         Some(Hidden(value))
     }
 
-    fn parse<T>(&mut self, name: &'static str, default: &str, hint: &str) -> T
-    where
-        T: FromStr<Err: fmt::Display> + Default,
-    {
-        let value = self.text(name).unwrap_or_else(|| default.to_owned());
-        value.parse().unwrap_or_else(|error| {
-            self.wrong(name, format!("{value:?} is not valid: {error}"), hint);
-            T::default()
+    fn log(&mut self) -> Targets {
+        let value = self.text("LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
+        // A word that is no level would be taken for the name of a part, and silence all others.
+        let mut alone = value.split(',').map(str::trim).filter(|pair| !pair.contains('='));
+        let parsed = match alone.find(|word| word.parse::<LevelFilter>().is_err()) {
+            Some(word) => Err(format!("{word:?} is no level")),
+            None => value.parse::<Targets>().map_err(|error| error.to_string()),
+        };
+        parsed.unwrap_or_else(|problem| {
+            let hint = "use error, warn, info, debug, trace, or target=level pairs";
+            self.wrong("LOG_LEVEL", format!("{value:?} is not valid: {problem}"), hint);
+            Targets::default()
         })
     }
 

@@ -52,7 +52,12 @@ fn help() -> String {
          Variables:\n",
     );
     for variable in VARIABLES {
-        let default = if variable.default.is_empty() { String::new() } else { format!(" [{}]", variable.default) };
+        let default = match variable.default {
+            "" => String::new(),
+            // It says how the default comes about.
+            remark if remark.starts_with('(') => format!(" {remark}"),
+            value => format!(" [{value}]"),
+        };
         text.push_str(&format!("  {:<24}{}{default}\n", variable.name, variable.about));
     }
     text.push_str(

@@ -31,6 +31,17 @@ fn nothing_set_is_a_valid_configuration() {
 }
 
 #[test]
+fn a_word_that_is_no_level_does_not_silence_the_log() {
+    for wrong in ["loud", "info,chat", "chatbot=loud", "a=b=c"] {
+        let errors = Config::read(&BTreeMap::from([("LOG_LEVEL", wrong)])).unwrap_err();
+        assert!(errors.to_string().contains("LOG_LEVEL") && errors.to_string().contains("hint: "), "{errors}");
+    }
+    for right in ["WARN", "off", "info, chatbot::turn=trace"] {
+        assert!(Config::read(&BTreeMap::from([("LOG_LEVEL", right)])).is_ok(), "{right}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once() {
     let variables = BTreeMap::from([
         ("LISTEN", "8080"),
