@@ -20,7 +20,7 @@ use crate::stack::{Unsupported, templates};
 pub const NOT_COUNTED: [&str; 5] = [
     "taxes and support",
     "data between zones",
-    "storage of access and flow logs, and backups of the conversations table",
+    "storage of access and flow logs, backups of the conversations table, and the search of build logs for credentials",
     "requests to S3, KMS and Secrets Manager, messages of SNS, traces, and the functions of deployments",
     "what language models and e-mail, Slack and PagerDuty cost",
 ];

@@ -4,4 +4,5 @@ pub(crate) mod appspec;
 pub(crate) mod buildspec;
 pub(crate) mod dashboard;
 pub(crate) mod lifecycle;
+pub(crate) mod masking;
 pub(crate) mod workflow;

@@ -3,6 +3,7 @@
 use environment::{Architecture, Builder, EnvironmentName, Project};
 
 use super::{Delivery, staging_url};
+use crate::documents::masking::Masking;
 use crate::files::{BUILDSPEC_FILE, smoke_buildspec};
 use crate::keys::use_key;
 use crate::names::Names;
@@ -15,7 +16,7 @@ use crate::resources::codebuild::project::{
 use crate::resources::iam::Role;
 use crate::resources::logs::LogGroup;
 use crate::service::registry_login;
-use crate::template::{Handle, Resource, Rule, Template};
+use crate::template::{Handle, Resource, Rule, Template, to_json};
 use crate::value::arn;
 use crate::{logs, sub};
 
@@ -70,7 +71,11 @@ struct Build {
 impl Build {
     fn add(self, template: &mut Template, delivery: Delivery<'_>) -> Handle<BuildProject> {
         let Delivery { environment, bucket, key, .. } = delivery;
-        let logs = logs::group(format!("/aws/codebuild/{}", self.name), environment.log_retention(), key.cloned());
+        let mut logs = logs::group(format!("/aws/codebuild/{}", self.name), environment.log_retention(), key.cloned());
+        if environment.in_account() {
+            // CodeBuild itself hides the secrets that it gives to a build; this is for what a build finds or makes.
+            logs.properties_mut().data_protection_policy = Some(to_json(&Masking::of_credentials()).into());
+        }
         let logs = template.add(format!("{}Logs", self.id), logs);
         let role = build_role(self.name.clone(), &logs, delivery, self.statements);
         let role = template.add(format!("{}Role", self.id), role);

@@ -123,6 +123,29 @@ fn only_the_docker_builder_is_privileged() {
 }
 
 #[test]
+fn credentials_in_build_logs_are_hidden() {
+    let all = resources(|_| ());
+    let builds = of(&all, "AWS::Logs::LogGroup").into_iter().filter_map(|group| {
+        let name = group["LogGroupName"].as_str().unwrap();
+        name.starts_with("/aws/codebuild/").then_some((name, &group["DataProtectionPolicy"]))
+    });
+    let policies: BTreeMap<_, _> = builds.collect();
+    assert!(
+        policies.keys().eq(&["/aws/codebuild/smartassist-build", "/aws/codebuild/smartassist-test"]),
+        "{policies:?}"
+    );
+    for policy in policies.values() {
+        let [find, hide] = [0, 1].map(|number| &policy["Statement"][number]);
+        assert_eq!(find["Operation"], json!({"Audit": {"FindingsDestination": {}}}));
+        assert_eq!(hide["Operation"], json!({"Deidentify": {"MaskConfig": {}}}));
+        // AWS refuses a policy that does not find exactly what it hides.
+        assert_eq!(find["DataIdentifier"], hide["DataIdentifier"]);
+        let key = json!({"Fn::Sub": "arn:${AWS::Partition}:dataprotection::aws:data-identifier/AwsSecretKey"});
+        assert_eq!(find["DataIdentifier"][0], key);
+    }
+}
+
+#[test]
 fn arm64_is_built_and_run_as_arm64() {
     let all = resources(|fixture| {
         for environment in &mut fixture.environments {
