@@ -61,6 +61,8 @@ pub(crate) fn definition(project: &Project, environment: &Environment, reference
 
 fn container(environment: &Environment, names: Names<'_>, references: References<'_>) -> ContainerDefinition {
     let health = &environment.health_check;
+    // Fargate takes no `no-new-privileges`. Without capabilities, with nothing setuid in the image and nothing to write it to,
+    // there are none to gain either.
     let drop_all = KernelCapabilities { drop: Some(vec!["ALL".into()]), ..KernelCapabilities::default() };
     ContainerDefinition {
         // The only container has all of the task's memory, and ends when it wants more.

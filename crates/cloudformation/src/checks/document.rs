@@ -133,32 +133,42 @@ impl<'a> Field<'a> {
     }
 
     pub(super) fn exists(&self) -> bool {
-        !self.json.is_null()
+        !decided(self.json).is_null()
     }
 
     /// The member of that name.
     pub(super) fn at(&self, key: &str) -> Field<'a> {
         let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
-        Field { path, json: &self.json[key], ..self.clone() }
+        Field { path, json: &decided(self.json)[key], ..self.clone() }
     }
 
     /// The elements of a list; a lone value is a list of one.
     pub(super) fn items(&self) -> Vec<Field<'a>> {
-        match self.json {
+        match decided(self.json) {
             Json::Array(items) => items
                 .iter()
                 .enumerate()
                 .map(|(index, json)| Field { path: format!("{}[{index}]", self.path), json, ..self.clone() })
+                .filter(Field::exists)
                 .collect(),
             Json::Null => Vec::new(),
-            _ => vec![self.clone()],
+            json => vec![Field { json, ..self.clone() }],
         }
     }
 
     /// The members of an object.
     pub(super) fn members(&self) -> Vec<(&'a str, Field<'a>)> {
-        let members = self.json.as_object().into_iter().flatten();
+        let members = decided(self.json).as_object().into_iter().flatten();
         members.map(|(key, _)| (key.as_str(), self.at(key))).collect()
+    }
+
+    /// All that the value may be, whatever conditions say.
+    pub(super) fn branches(&self) -> Vec<Field<'a>> {
+        let branches = match self.function() {
+            Some(("Fn::If", Json::Array(parts))) => parts.get(1..).unwrap_or_default(),
+            _ => std::slice::from_ref(self.json),
+        };
+        branches.iter().map(|json| Field { json, ..self.clone() }).collect()
     }
 
     /// The function, if the value is one: its name and argument.
@@ -194,25 +204,31 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value, or a parameter's default; an empty one stands for what is given later.
     fn known(&self) -> &'a Json {
-        match self.function() {
-            Some(("Ref", Json::String(name))) => &self.document.json["Parameters"][name.as_str()]["Default"],
-            _ => self.json,
+        let json = decided(self.json);
+        match function(json) {
+            Some(("Ref", Json::String(name))) => match &self.document.json["Parameters"][name.as_str()]["Default"] {
+                Json::String(text) if text.is_empty() => &Json::Null,
+                default => default,
+            },
+            _ => json,
         }
     }
 
     /// The text with a placeholder for what is not known yet; nothing if no part of it is known.
     pub(super) fn rendered(&self) -> Option<String> {
-        match (self.known(), self.function()) {
+        let json = decided(self.json);
+        match (self.known(), function(json)) {
             (Json::String(text), _) => Some(text.clone()),
-            (_, Some(("Fn::Sub" | "Fn::Join", _))) => Some(render(self.json)),
+            (_, Some(("Fn::Sub" | "Fn::Join", _))) => Some(render(json)),
             _ => None,
         }
     }
 
     /// The properties of the resource that the value refers to, in this template or by import in another one.
     pub(super) fn target(&self) -> Option<Field<'a>> {
-        let (name, argument) = self.function()?;
+        let (name, argument) = function(decided(self.json))?;
         if name == "Fn::ImportValue" {
             let argument = Field { json: argument, ..self.clone() }.rendered()?;
             let mut exports = self.templates.iter().flat_map(|document| document.exports(self.templates));
@@ -227,6 +243,19 @@ impl<'a> Field<'a> {
         };
         let (id, resource) = self.document.json["Resources"].as_object()?.get_key_value(id)?;
         Some(self.document.properties(self.templates, id, resource))
+    }
+}
+
+/// The value where a condition decides about it: as if it held, or the other one where it is none then. So rules judge
+/// one template that may be, and not a mixture of several.
+fn decided(json: &Json) -> &Json {
+    match function(json) {
+        Some(("Fn::If", Json::Array(parts))) => {
+            let mut branches = parts.iter().skip(1).map(decided);
+            branches.find(|branch| !branch.is_null()).unwrap_or(&Json::Null)
+        }
+        Some(("Ref", Json::String(name))) if name == "AWS::NoValue" => &Json::Null,
+        _ => json,
     }
 }
 

@@ -45,11 +45,9 @@ fn balanced<'a>(report: &Report<'a>) -> Vec<(Field<'a>, Vec<Field<'a>>)> {
     found
 }
 
-/// The task definition of this template that a service starts with, directly or as one branch of `Fn::If`.
+/// The task definition of this template that a service starts with, if only where a condition does not hold.
 pub(super) fn task_definition<'a>(service: &Field<'a>) -> Option<Field<'a>> {
-    let field = service.at("TaskDefinition");
-    let branches = field.at("Fn::If").items();
-    branches.iter().chain([&field]).find_map(Field::target)
+    service.at("TaskDefinition").branches().iter().find_map(Field::target)
 }
 
 fn target_type(report: &mut Report<'_>) {

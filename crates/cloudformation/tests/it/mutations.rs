@@ -126,3 +126,28 @@ fn a_finding_names_stack_resource_field_and_the_way_out() {
     assert_eq!((finding.resource.as_str(), finding.field.as_str()), ("Service", "LoadBalancers[0].ContainerPort"));
     assert!(finding.to_string().contains("hint: "), "{finding}");
 }
+
+#[test]
+fn what_a_condition_decides_is_judged_as_if_it_held() {
+    let judged = |template: &str| -> Vec<_> {
+        let document = Document::parse("if.yaml", template).unwrap();
+        check(&[document], Scope::Part).into_iter().map(|finding| (finding.rule, finding.field)).collect()
+    };
+    let template = |statements: &str| {
+        format!(
+            "Parameters: {{Mail: {{Type: String, Default: ''}}}}\nResources:\n  Topic: {{Type: AWS::SNS::Topic}}\n  \
+             Mail: {{Type: AWS::SNS::Subscription, Properties: {{Protocol: email, Endpoint: !Ref Mail, TopicArn: !Ref Topic}}}}\n  \
+             Policy:\n    Type: AWS::SNS::TopicPolicy\n    Properties:\n      Topics: [!Ref Topic]\n      \
+             PolicyDocument: {{Statement: {statements}}}\n"
+        )
+    };
+    let let_in = |who: &str| format!("{{Effect: Allow, Principal: {who}, Action: 'sns:Publish', Resource: '*'}}");
+    let own = let_in("{AWS: '123456789012'}");
+    // A part that is there, one that is there otherwise, and one that is not.
+    let good =
+        format!("[!If [A, {own}, !Ref 'AWS::NoValue'], !If [B, !Ref 'AWS::NoValue', {own}], !Ref 'AWS::NoValue']");
+    assert_eq!(judged(&template(&good)), []);
+    let open = format!("!If [A, [{own}, !If [B, {}, {own}]], []]", let_in("'*'"));
+    let place = "PolicyDocument.Statement[1].Principal".to_owned();
+    assert_eq!(judged(&template(&open)), [("public-principal", place)]);
+}
