@@ -40,8 +40,7 @@ impl Document {
         let Some(resources) = json["Resources"].as_object().filter(|resources| !resources.is_empty()) else {
             return Err(malformed("no resources".to_owned(), "name CloudFormation templates"));
         };
-        // Transforms and loops stand among the resources without being one.
-        let mut own = resources.iter().filter(|(id, _)| !id.starts_with("Fn::"));
+        let mut own = resources.iter().filter(|(id, _)| is_resource(id));
         if let Some((id, _)) = own.find(|(_, resource)| !resource["Type"].is_string()) {
             return Err(malformed(format!("the resource {id} has no type"), "add its Type, such as AWS::S3::Bucket"));
         }
@@ -60,7 +59,7 @@ impl Document {
 
     pub(super) fn all<'a>(&'a self, templates: &'a [Document]) -> impl Iterator<Item = (&'a str, Field<'a>)> {
         let resources = self.json["Resources"].as_object().into_iter().flatten();
-        resources.map(move |(id, resource)| {
+        resources.filter(|(id, _)| is_resource(id)).map(move |(id, resource)| {
             let kind = resource["Type"].as_str().unwrap_or_default();
             (kind, self.properties(templates, id, resource))
         })
@@ -86,6 +85,11 @@ impl Document {
             Some((field(&output["Export"]["Name"]).rendered()?, field(&output["Value"])))
         })
     }
+}
+
+/// Transforms and loops stand among the resources without being one.
+fn is_resource(id: &str) -> bool {
+    !id.starts_with("Fn::")
 }
 
 /// A value somewhere in a template.

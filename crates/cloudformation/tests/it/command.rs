@@ -158,6 +158,8 @@ fn a_file_that_is_no_template_is_named_and_the_others_are_checked_all_the_same()
     assert!(message.contains("error: untyped.yaml: the resource Bucket has no type\n  hint: "), "{message}");
     assert!(message.ends_with("4 files (3 no template), 88 rules, 1 findings\n"), "{message}");
 
-    write("good.yaml", "Resources:\n  Topic: {Type: AWS::SNS::Topic}\n");
+    let looped =
+        "  Fn::ForEach::Topics: [Name, [A, B], {'Topic${Name}': {Type: AWS::SNS::Topic, TopicName: !Ref Name}}]\n";
+    write("good.yaml", &format!("Resources:\n  Topic: {{Type: AWS::SNS::Topic}}\n{looped}"));
     assert!(synth(directory.path(), &["validate", "good.yaml"]).status.success());
 }
