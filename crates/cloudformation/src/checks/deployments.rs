@@ -115,7 +115,7 @@ fn rollback(report: &mut Report<'_>) {
     for group in ecs_groups(report) {
         let automatic = group.at("AutoRollbackConfiguration");
         let events = automatic.at("Events").texts();
-        let on = automatic.at("Enabled").truth() == Some(true) && events.contains(&"DEPLOYMENT_FAILURE");
+        let on = automatic.at("Enabled").may_be_true() && events.contains(&"DEPLOYMENT_FAILURE");
         let hint = "enable it for DEPLOYMENT_FAILURE, DEPLOYMENT_STOP_ON_ALARM and DEPLOYMENT_STOP_ON_REQUEST";
         report.require(on, &automatic, || "a failed deployment is not rolled back".into(), hint);
         let alarms = group.at("AlarmConfiguration");

@@ -208,6 +208,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether it is true, or may be: what is known only when the stack exists is nobody's mistake yet.
+    pub(super) fn may_be_true(&self) -> bool {
+        self.truth().unwrap_or_else(|| self.function().is_some())
+    }
+
     /// The value, or a parameter's default; an empty one stands for what is given later.
     fn known(&self) -> &'a Json {
         let json = decided(self.json);

@@ -90,7 +90,7 @@ fn repository(report: &mut Report<'_>) {
         report.require(fixed, &mutability, || "a tag may name another image tomorrow".into(), "set it to IMMUTABLE");
         let scan = repository.at("ImageScanningConfiguration").at("ScanOnPush");
         let hint = "set ScanOnPush";
-        report.require(scan.truth() == Some(true), &scan, || "images are not scanned when pushed".into(), hint);
+        report.require(scan.may_be_true(), &scan, || "images are not scanned when pushed".into(), hint);
     }
 }
 
@@ -120,7 +120,7 @@ fn public_bucket(report: &mut Report<'_>) {
         for name in ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"] {
             let field = block.at(name);
             let problem = || "a mistake elsewhere makes it public".into();
-            report.require(field.truth() == Some(true), &field, problem, "set all four to true");
+            report.require(field.may_be_true(), &field, problem, "set all four to true");
         }
     }
 }
@@ -152,7 +152,7 @@ fn table_recovery(report: &mut Report<'_>) {
     for table in report.resources("AWS::DynamoDB::Table") {
         let recovery = table.at("PointInTimeRecoverySpecification").at("PointInTimeRecoveryEnabled");
         let problem = || "what is deleted by mistake is gone".into();
-        report.require(recovery.truth() == Some(true), &recovery, problem, "enable point-in-time recovery");
+        report.require(recovery.may_be_true(), &recovery, problem, "enable point-in-time recovery");
         let ttl = table.at("TimeToLiveSpecification");
         let named = ttl.at("Enabled").truth() != Some(true) || ttl.at("AttributeName").exists();
         report.require(named, &ttl, || "expires by no attribute".into(), "set AttributeName");

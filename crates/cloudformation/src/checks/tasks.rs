@@ -149,7 +149,7 @@ fn writable_root(report: &mut Report<'_>) {
         let read_only = container.at("ReadonlyRootFilesystem");
         let hint = "set ReadonlyRootFilesystem, and mount a volume where files are written";
         let problem = || "its root file system can be written to".into();
-        report.require(read_only.truth() == Some(true), &read_only, problem, hint);
+        report.require(read_only.may_be_true(), &read_only, problem, hint);
     }
 }
 

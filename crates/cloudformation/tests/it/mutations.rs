@@ -151,3 +151,15 @@ fn what_a_condition_decides_is_judged_as_if_it_held() {
     let place = "PolicyDocument.Statement[1].Principal".to_owned();
     assert_eq!(judged(&template(&open)), [("public-principal", place)]);
 }
+
+#[test]
+fn what_only_the_stack_or_another_one_tells_is_no_finding() {
+    let template = "Parameters: {On: {Type: String}}\nResources:\n  Board:\n    Type: AWS::CloudWatch::CompositeAlarm\n    \
+                    Properties: {AlarmRule: 'ALARM(\"elsewhere\")'}\n  Table:\n    Type: AWS::DynamoDB::Table\n    \
+                    DeletionPolicy: Retain\n    UpdateReplacePolicy: Retain\n    Properties:\n      \
+                    PointInTimeRecoverySpecification: {PointInTimeRecoveryEnabled: !Ref On}\n";
+    let document = Document::parse("given.yaml", template).unwrap();
+    assert_eq!(check(std::slice::from_ref(&document), Scope::Part), []);
+    let rules: Vec<_> = check(&[document], Scope::Whole).into_iter().map(|finding| finding.rule).collect();
+    assert_eq!(rules, ["composite-alarm"]);
+}
