@@ -13,7 +13,6 @@ use crate::archive;
 use crate::assemble::{self, Image};
 use crate::attachments;
 use crate::compile::{Program, Workspace};
-use crate::credentials::Credentials;
 use crate::digest::Digest;
 use crate::docker;
 use crate::ecr;
@@ -220,8 +219,7 @@ pub async fn locate(destination: &Destination, settings: &Settings) -> Result<Op
             Ok(Some((repository, Login::Ecr(session))))
         }
         Destination::Registry(repository) => {
-            let credentials = Credentials::find(repository.registry(), settings)?;
-            Ok(Some((repository.clone(), credentials.into())))
+            Ok(Some((repository.clone(), Login::find(repository, false, settings).await?)))
         }
     }
 }

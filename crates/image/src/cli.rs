@@ -3,13 +3,14 @@
 mod trust;
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use image::build::{self, Builder, Destination, Report, Request, function};
 use image::compile::Program;
-use image::credentials::Credentials;
 use image::git::Commit;
+use image::login::Login;
 use image::progress::{Progress, Step};
 use image::registry::{Options, Reference, Repository, Version};
 use image::settings::Settings;
@@ -127,7 +128,7 @@ struct BinaryArguments {
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
     /// The commit the given binary was built from [default: git's HEAD].
-    #[arg(long, value_name = "SHA", requires = "binary", value_parser = |text: &str| text.parse::<Commit>())]
+    #[arg(long, value_name = "SHA", requires = "binary", value_parser = parsed::<Commit>)]
     commit: Option<Commit>,
 }
 
@@ -163,13 +164,40 @@ struct FunctionArguments {
     json: bool,
 }
 
+/// Whether a registry is ECR.
+#[derive(Debug, Args)]
+struct Ecr {
+    /// The registry is ECR: ask AWS's API for a password. Known by itself for names under amazonaws.com.
+    #[arg(long)]
+    ecr: bool,
+}
+
+impl Ecr {
+    fn is_meant(&self, repository: &Repository) -> bool {
+        self.ecr || repository.is_ecr()
+    }
+
+    /// A client for the repository, with a password where one is configured or ECR gives one.
+    async fn open<'a>(
+        &self,
+        repository: &Repository,
+        settings: &Settings,
+        progress: Progress<'a>,
+    ) -> Result<Registry<'a>, Error> {
+        let login = Login::find(repository, self.ecr, settings).await?;
+        Ok(Registry::new(repository.clone(), login, Options::default(), progress)?)
+    }
+}
+
 #[derive(Debug, Args)]
 struct PullArguments {
     /// The image, as in registry.example.com/smartassist/chatbot@sha256:… or …:v1.2.3.
-    #[arg(value_name = "IMAGE", value_parser = |text: &str| text.parse::<Reference>())]
+    #[arg(value_name = "IMAGE", value_parser = parsed::<Reference>)]
     reference: Reference,
     /// The layout's directory.
     layout: PathBuf,
+    #[command(flatten)]
+    ecr: Ecr,
 }
 
 #[derive(Debug, Args)]
@@ -177,21 +205,38 @@ struct PushArguments {
     /// The layout's directory.
     layout: PathBuf,
     /// Where to, as in registry.example.com/smartassist/chatbot.
-    #[arg(value_name = "REGISTRY/REPO", value_parser = |text: &str| text.parse::<Repository>())]
+    #[arg(value_name = "REGISTRY/REPO", value_parser = parsed::<Repository>)]
     repository: Repository,
+    #[command(flatten)]
+    ecr: Ecr,
 }
 
 #[derive(Debug, Args)]
 struct TagArguments {
     /// The repository, as in registry.example.com/smartassist/chatbot.
-    #[arg(value_name = "REGISTRY/REPO", value_parser = |text: &str| text.parse::<Repository>())]
+    #[arg(value_name = "REGISTRY/REPO", value_parser = parsed::<Repository>)]
     repository: Repository,
     /// The image, as in sha256:….
-    #[arg(value_parser = |text: &str| text.parse::<Digest>())]
+    #[arg(value_parser = parsed::<Digest>)]
     digest: Digest,
     /// The new tag; `latest` is refused.
-    #[arg(value_parser = |text: &str| text.parse::<Tag>())]
+    #[arg(value_parser = parsed::<Tag>)]
     tag: Tag,
+    #[command(flatten)]
+    ecr: Ecr,
+}
+
+/// Reads an argument; what is wrong with it comes with what to do about it.
+fn parsed<T>(text: &str) -> Result<T, String>
+where
+    T: FromStr,
+    Error: From<T::Err>,
+{
+    text.parse().map_err(|error| {
+        let error = Error::from(error);
+        let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        format!("{error}{hint}")
+    })
 }
 
 pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
@@ -213,36 +258,39 @@ pub(crate) fn run(arguments: &Cli) -> anyhow::Result<()> {
             let report = function::run(&program(arguments)?, arguments.output.as_deref(), &settings, &progress)?;
             print_function(&report, arguments.json)
         }
-        Command::Push(arguments) => {
-            let (image, tags) = layout::read(&arguments.layout)?;
-            let registry = registry(&arguments.repository, &settings, &progress)?;
-            runtime.block_on(registry.push(&image, &tags)).map_err(Error::from)?;
-            terminal::line(&format!("{}@{}", arguments.repository, image.digest()))
-        }
-        Command::Pull(PullArguments { reference, layout }) => {
-            let registry = registry(&reference.repository, &settings, &progress)?;
-            let image = runtime
-                .block_on(async { registry.pull(&registry.resolve(&reference.version).await?).await })
-                .map_err(Error::from)?;
-            let tags = match &reference.version {
-                Version::Tag(tag) => vec![tag.clone()],
-                Version::Digest(_) => Vec::new(),
-            };
-            layout::write(layout, &image, &tags)?;
-            terminal::line(&format!("{}@{}", reference.repository, image.digest()))
-        }
+        Command::Push(arguments) => runtime.block_on(push(arguments, &settings, &progress)),
+        Command::Pull(arguments) => runtime.block_on(pull(arguments, &settings, &progress)),
+        Command::Tag(arguments) => runtime.block_on(tag(arguments, &settings, &progress)),
         Command::Trust(command) => runtime.block_on(trust::run(command, &settings, &progress)),
-        Command::Tag(arguments) => {
-            let registry = registry(&arguments.repository, &settings, &progress)?;
-            runtime.block_on(registry.add_tag(&arguments.digest, &arguments.tag)).map_err(Error::from)?;
-            terminal::line(&format!("{}:{}@{}", arguments.repository, arguments.tag, arguments.digest))
-        }
     }
 }
 
-fn registry<'a>(repository: &Repository, settings: &Settings, progress: Progress<'a>) -> Result<Registry<'a>, Error> {
-    let credentials = Credentials::find(repository.registry(), settings)?;
-    Ok(Registry::new(repository.clone(), credentials, Options::default(), progress)?)
+async fn push(arguments: &PushArguments, settings: &Settings, progress: Progress<'_>) -> anyhow::Result<()> {
+    let PushArguments { layout, repository, ecr } = arguments;
+    let (image, tags) = layout::read(layout)?;
+    let registry = ecr.open(repository, settings, progress).await?;
+    registry.push(&image, &tags).await.map_err(Error::from)?;
+    terminal::line(&format!("{repository}@{}", image.digest()))
+}
+
+async fn pull(arguments: &PullArguments, settings: &Settings, progress: Progress<'_>) -> anyhow::Result<()> {
+    let PullArguments { reference: Reference { repository, version }, layout, ecr } = arguments;
+    let registry = ecr.open(repository, settings, progress).await?;
+    let digest = registry.resolve(version).await.map_err(Error::from)?;
+    let image = registry.pull(&digest).await.map_err(Error::from)?;
+    let tags = match version {
+        Version::Tag(tag) => vec![tag.clone()],
+        Version::Digest(_) => Vec::new(),
+    };
+    layout::write(layout, &image, &tags)?;
+    terminal::line(&format!("{repository}@{digest}"))
+}
+
+async fn tag(arguments: &TagArguments, settings: &Settings, progress: Progress<'_>) -> anyhow::Result<()> {
+    let TagArguments { repository, digest, tag, ecr } = arguments;
+    let registry = ecr.open(repository, settings, progress).await?;
+    registry.add_tag(digest, tag).await.map_err(Error::from)?;
+    terminal::line(&format!("{repository}:{tag}@{digest}"))
 }
 
 fn request(arguments: &BuildArguments) -> anyhow::Result<Request> {

@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Mutex;
 
-use crate::aws;
+use crate::aws::{self, Failure};
 use crate::credentials::Credentials;
-use crate::error::{Error, Kind, chain};
+use crate::error::{Error, Kind};
 use crate::registry::Repository;
 
 /// What ECR's API refused.
@@ -172,13 +172,8 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
     R: std::fmt::Debug + 'static,
 {
-    match error {
-        SdkError::ServiceError(service) => {
-            let service = service.err();
-            let code = service.code().unwrap_or("an error without a code");
-            let reason = format!("{code}: {}", service.message().unwrap_or("no message"));
-            EcrError::Refused { operation, reason }
-        }
-        other => EcrError::Unreachable { operation, reason: chain(other) },
+    match Failure::of(error) {
+        Failure::Refused(reason) => EcrError::Refused { operation, reason },
+        Failure::Unreachable(reason) => EcrError::Unreachable { operation, reason },
     }
 }

@@ -166,6 +166,12 @@ pub enum Error {
     /// The scan gate is closed; the verdict says why.
     #[error("{0} did not pass the scan")]
     ScanRefused(Digest),
+    /// The scan gate is closed to what nobody could scan; the verdict says why nobody could.
+    #[error("nobody has scanned {0}")]
+    NotScanned(Digest),
+    /// Not a directory with an image.
+    #[error("{} is no image layout: it has no `oci-layout`", .0.display())]
+    NoLayout(PathBuf),
     /// No bill of materials, and nothing to make one from.
     #[error("nothing says what {0} is made of")]
     NoBill(Digest),
@@ -216,6 +222,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotALayout(_)
+            | Self::NoLayout(_)
             | Self::SourceDateEpoch(_)
             | Self::DirtyPush
             | Self::RepositoryMissing
@@ -232,7 +239,7 @@ impl Error {
             | Self::ImageDetail { .. }
             | Self::Credentials(_) => Kind::Configuration,
             Self::Docker(error) => error.kind(),
-            Self::Signature(_) | Self::ScanRefused(_) => Kind::Refused,
+            Self::Signature(_) | Self::ScanRefused(_) | Self::NotScanned(_) => Kind::Refused,
             Self::Registry(error) => error.kind(),
             Self::Ecr(error) => error.kind(),
             Self::Io { .. }
@@ -260,7 +267,7 @@ impl Error {
             Self::Pack(_) | Self::Serialize(_) => return None,
             Self::Io { .. } => "check that the path exists, that you may use it, and that the disk has room",
             Self::Document { .. } | Self::Damaged { .. } => "build the image again with `image build`",
-            Self::ImageCount { .. } => "give the directory that `image build` printed",
+            Self::ImageCount { .. } | Self::NoLayout(_) => "give the directory that `image build` printed",
             Self::NotALayout(_) => "give another `--layout`, or empty that directory yourself",
             Self::CommitTime(_) => "check the commit with `git log -1 --format=%ct`",
             Self::SourceDateEpoch(_) => "unset it, or give a number",
@@ -296,6 +303,10 @@ impl Error {
             Self::ScanRefused(_) => {
                 "update what was found and build again; or take responsibility for it, dated, in the environment file's \
                  `image.scan.exceptions`"
+            }
+            Self::NotScanned(_) => {
+                "give a copy of RustSec's advisory database (`--advisories DIR`, or ADVISORY_DB); or let such images pass, with \
+                 `unscanned: allow` in the environment file's `image.scan`"
             }
             Self::NoBill(_) => "build it with `image build`, which lists its dependencies in the binary",
             Self::Unreadable { .. } => "build and push the image again",

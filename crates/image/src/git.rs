@@ -1,5 +1,6 @@
 //! What git knows of the source: commit, commit time, uncommitted changes, version tags. By running `git`.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -207,7 +208,8 @@ fn line(answer: &[u8]) -> String {
     String::from_utf8_lossy(answer).trim_end().to_owned()
 }
 
-fn git(dir: &Path, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
+/// Runs git in a folder; its stdout.
+pub(crate) fn git<S: AsRef<OsStr>>(dir: &Path, arguments: &[S]) -> Result<Vec<u8>, GitError> {
     let output = Command::new("git")
         .arg("-C")
         .arg(dir)
@@ -220,7 +222,7 @@ fn git(dir: &Path, arguments: &[&str]) -> Result<Vec<u8>, GitError> {
         return Ok(output.stdout);
     }
     Err(GitError::Refused {
-        arguments: arguments.join(" "),
+        arguments: arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" "),
         dir: dir.to_owned(),
         message: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })

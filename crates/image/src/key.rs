@@ -21,6 +21,9 @@ pub struct PrivateKey(SigningKey);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerificationKey(VerifyingKey);
 
+const PRIVATE: &str = "private";
+const PUBLIC: &str = "public";
+
 /// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -61,6 +64,9 @@ impl KeyError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Unusable { kind: PUBLIC, .. } => {
+                "give the other half, which `image keygen` writes into a file that ends in .pub"
+            }
             Self::Unusable { .. } => {
                 "make a pair with `image keygen`, or with `openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 \
                  -topk8 -nocrypt`; a key with a password must be decrypted first"
@@ -95,7 +101,7 @@ impl PrivateKey {
         let text = text.find("-----BEGIN EC PRIVATE KEY-----").map_or(text.as_str(), |start| &text[start..]);
         let key = SecretKey::from_pem(text).map_err(|error| KeyError::Unusable {
             path: path.to_owned(),
-            kind: "private",
+            kind: PRIVATE,
             reason: error.to_string(),
         })?;
         Ok(Self(key.into()))
@@ -139,7 +145,7 @@ impl VerificationKey {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let key = PublicKey::from_public_key_pem(&text).map_err(|error| KeyError::Unusable {
             path: path.to_owned(),
-            kind: "public",
+            kind: PUBLIC,
             reason: error.to_string(),
         })?;
         Ok(Self(key.into()))

@@ -6,8 +6,7 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::{MessageType, SigningAlgorithmSpec};
 use sha2::{Digest as _, Sha256};
 
-use crate::aws;
-use crate::error::chain;
+use crate::aws::{self, Failure};
 use crate::key::{KeyError, VerificationKey};
 
 /// A key in KMS.
@@ -60,12 +59,7 @@ where
     E: std::error::Error + ProvideErrorMetadata + 'static,
     R: std::fmt::Debug + 'static,
 {
-    let reason = match error {
-        SdkError::ServiceError(service) => {
-            let code = service.err().code().unwrap_or("an error without a code");
-            format!("{code}: {}", service.err().message().unwrap_or("no message"))
-        }
-        other => chain(other),
-    };
-    KeyError::Service { action, reason }
+    match Failure::of(error) {
+        Failure::Refused(reason) | Failure::Unreachable(reason) => KeyError::Service { action, reason },
+    }
 }

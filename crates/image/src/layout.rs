@@ -83,6 +83,9 @@ pub(crate) fn documents(
 /// # Errors
 /// A file is missing, is not what its digest says, or the layout holds several images.
 pub fn read(directory: &Path) -> Result<(Image, Vec<Tag>), Error> {
+    if !directory.join("oci-layout").is_file() {
+        return Err(Error::NoLayout(directory.to_owned()));
+    }
     let path = directory.join("index.json");
     let index = Index::parse(&fs::read(&path).map_err(Error::io("read", &path))?)
         .map_err(|source| Error::Document { path: path.clone(), source })?;

@@ -2,6 +2,9 @@
 
 use crate::credentials::Credentials;
 use crate::ecr::{self, EcrError};
+use crate::error::Error;
+use crate::registry::Repository;
+use crate::settings::Settings;
 
 /// Where a registry's password comes from.
 #[derive(Debug)]
@@ -15,6 +18,18 @@ pub enum Login {
 }
 
 impl Login {
+    /// Who we are at a repository: at ECR with a password that AWS's API gives, elsewhere with what is configured for the
+    /// registry. `ecr` says that it is ECR whatever its address tells; a name in the environment counts more than an address.
+    ///
+    /// # Errors
+    /// ECR cannot be asked, or configured credentials cannot be used.
+    pub async fn find(repository: &Repository, ecr: bool, settings: &Settings) -> Result<Self, Error> {
+        if ecr || (repository.is_ecr() && settings.registry_username.is_none()) {
+            return Ok(Self::Ecr(ecr::resolve(repository.name()).await?.1));
+        }
+        Ok(Credentials::find(repository.registry(), settings)?.into())
+    }
+
     /// The credentials to use now.
     ///
     /// # Errors

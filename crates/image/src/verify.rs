@@ -1,16 +1,16 @@
 //! `--verify-reproducible`: the same commit once more, in another folder, with another target folder and another view of
 //! CARGO_HOME. Equal digests are the proof; otherwise the first file that differs is named, with the place and what is there.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::assemble::Image;
 use crate::contents::{self, Kind, LayerError, Limits};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::git::{self, GitError};
+use crate::git;
 use crate::settings::Settings;
 
 /// A second place to build in.
@@ -61,13 +61,9 @@ impl Elsewhere {
             }
         }
         let place = elsewhere.checkout();
-        let clone = ["clone", "--quiet", "--no-checkout", "--shared"];
-        git(Command::new("git").args(clone).arg(checkout).arg(&place), checkout, "clone")?;
-        git(
-            Command::new("git").arg("-C").arg(&place).args(["checkout", "--quiet", commit.as_str()]),
-            &place,
-            "checkout",
-        )?;
+        let clone = ["clone", "--quiet", "--no-checkout", "--shared", "."].map(OsStr::new);
+        git::git(checkout, &[&clone[..], &[place.as_os_str()]].concat())?;
+        git::git(&place, &["checkout", "--quiet", commit.as_str()])?;
         Ok(elsewhere)
     }
 
@@ -95,15 +91,6 @@ impl Drop for Elsewhere {
         // What stays is in the target folder, and replaced by the next one.
         let _ = std::fs::remove_dir_all(&self.directory);
     }
-}
-
-fn git(command: &mut Command, dir: &Path, arguments: &str) -> Result<(), GitError> {
-    let output = command.output().map_err(GitError::Start)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(GitError::Refused { arguments: arguments.to_owned(), dir: dir.to_owned(), message })
 }
 
 /// Compares two images file by file; nothing if they are the same. `binaries` are the two programs, for a closer look.

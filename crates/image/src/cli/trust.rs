@@ -4,12 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use image::credentials::Credentials;
 use image::key::PrivateKey;
-use image::login::Login;
 use image::progress::{Progress, Step};
 use image::provenance::Claim;
-use image::registry::{Options, Reference, Repository, Signed};
+use image::registry::{Reference, Signed};
 use image::sbom::Format;
 use image::scan::advisories::Advisories;
 use image::scan::{self, Judge, Outcome, Policy, Verdict};
@@ -20,6 +18,7 @@ use image::{Digest, Error, Registry, attestation, ecr};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
+use super::{Ecr, parsed};
 use crate::terminal;
 
 #[derive(Debug, Subcommand)]
@@ -81,23 +80,17 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ImageArguments {
     /// The image, as in registry.example.com/smartassist/chatbot@sha256:… or …:v1.2.3.
-    #[arg(value_name = "IMAGE", value_parser = |text: &str| text.parse::<Reference>())]
+    #[arg(value_name = "IMAGE", value_parser = parsed::<Reference>)]
     #[arg(required_unless_present = "image_detail", conflicts_with = "image_detail")]
     reference: Option<Reference>,
     /// The image that this file names, as `image build --image-detail` wrote it.
     #[arg(long, value_name = "FILE")]
     image_detail: Option<PathBuf>,
-    /// The registry is ECR: ask AWS's API for a password. Known by itself for names under amazonaws.com.
-    #[arg(long)]
-    ecr: bool,
+    #[command(flatten)]
+    ecr: Ecr,
 }
 
 impl ImageArguments {
-    fn is_ecr(&self, repository: &Repository) -> bool {
-        let host = repository.registry();
-        self.ecr || (host.contains(".dkr.ecr.") && host.contains(".amazonaws.com"))
-    }
-
     fn reference(&self) -> Result<Reference, Error> {
         #[derive(Deserialize)]
         struct Detail {
@@ -119,12 +112,7 @@ impl ImageArguments {
     /// The registry, and the digest of the image.
     async fn open<'a>(&self, settings: &Settings, progress: Progress<'a>) -> Result<(Registry<'a>, Digest), Error> {
         let Reference { repository, version } = &self.reference()?;
-        let login: Login = if self.is_ecr(repository) {
-            Login::Ecr(ecr::resolve(repository.name()).await?.1)
-        } else {
-            Credentials::find(repository.registry(), settings)?.into()
-        };
-        let registry = Registry::new(repository.clone(), login, Options::default(), progress)?;
+        let registry = self.ecr.open(repository, settings, progress).await?;
         let digest = registry.resolve(version).await?;
         Ok((registry, digest))
     }
@@ -140,8 +128,11 @@ pub(crate) async fn run(command: &Command, settings: &Settings, progress: Progre
         Command::Sign { image, key } => {
             let signer = Signer::open(key).await?;
             let (registry, digest) = image.open(settings, progress).await?;
-            if registry.sign(&digest, &signer).await? == Signed::Before {
-                progress(Step::SignaturePresent { digest: &digest });
+            match registry.sign(&digest, &signer).await? {
+                Signed::Now => {
+                    progress(Step::Signed { digest: &digest, key: &signer.public().await?.id().map_err(Error::from)? })
+                }
+                Signed::Before => progress(Step::SignaturePresent { digest: &digest }),
             }
             terminal::line(&format!("{}@{digest}", registry.repository()))
         }
@@ -177,7 +168,7 @@ pub(crate) async fn run(command: &Command, settings: &Settings, progress: Progre
             let policy = policy.as_deref().map_or_else(|| Ok(Policy::default()), Policy::read)?;
             let advisories = advisories.as_deref().map(Advisories::open).transpose().map_err(Error::from)?;
             let (registry, digest) = image.open(settings, progress).await?;
-            let scanner = match image.is_ecr(registry.repository()) {
+            let scanner = match image.ecr.is_meant(registry.repository()) {
                 true => Some(ecr::client().await?),
                 false => None,
             };
@@ -194,7 +185,11 @@ pub(crate) async fn run(command: &Command, settings: &Settings, progress: Progre
             } else {
                 terminal::line(&describe(&verdict))?;
             }
-            if verdict.passed { Ok(()) } else { Err(Error::ScanRefused(verdict.digest).into()) }
+            match (verdict.passed, verdict.judge) {
+                (true, _) => Ok(()),
+                (false, Judge::Nobody { .. }) => Err(Error::NotScanned(verdict.digest).into()),
+                (false, Judge::Ecr | Judge::Advisories { .. }) => Err(Error::ScanRefused(verdict.digest).into()),
+            }
         }
     }
 }

@@ -26,6 +26,12 @@ impl Repository {
         &self.name
     }
 
+    /// Whether it is ECR, as its address tells. The embedded endpoint's address tells nothing.
+    #[must_use]
+    pub fn is_ecr(&self) -> bool {
+        self.registry.contains(".dkr.ecr.") && self.registry.contains(".amazonaws.com")
+    }
+
     /// The address of the API. Plain HTTP is spoken with this machine only.
     #[must_use]
     pub fn base(&self) -> String {

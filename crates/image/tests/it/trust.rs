@@ -237,8 +237,11 @@ async fn the_commands_sign_verify_print_and_scan() {
     assert!(code == 64 && stderr.contains("hint: "), "{code} {stderr}");
     let (code, _, stderr) = call(&["verify", &reference, "--key", "k.pub"]);
     assert!(code == 65 && stderr.contains("is not signed") && stderr.contains("hint: "), "{code} {stderr}");
+    let (code, _, stderr) = call(&["verify", &reference, "--key", "k"]);
+    assert!(code == 64 && stderr.contains("hint: give the other half"), "{code} {stderr}");
     let (code, stdout, stderr) = call(&["sign", &reference, "--key", "k"]);
     assert_eq!((code, stdout), (0, format!("{}@{}\n", server.repository(), image.digest())), "{stderr}");
+    assert!(stderr.contains("Signed"), "{stderr}");
     let (code, _, stderr) = call(&["verify", &reference, "--key", "k.pub", "--content"]);
     assert_eq!(code, 0, "{stderr}");
     call(&["keygen", "other"]);
@@ -257,8 +260,13 @@ async fn the_commands_sign_verify_print_and_scan() {
     let bill: Value = serde_json::from_str(&stdout).expect("JSON alone on stdout");
     assert_eq!((code, &bill["spdxVersion"]), (0, &"SPDX-2.3".into()));
 
-    let (code, stdout, _) = call(&["scan", &reference]);
+    let (code, stdout, stderr) = call(&["scan", &reference]);
     assert!(code == 65 && stdout.contains("not scanned") && !stdout.contains("nothing was found"), "{code} {stdout}");
+    assert!(stderr.contains("nobody has scanned") && stderr.contains("hint: give a copy"), "{stderr}");
+    let (code, _, stderr) = call(&["tag", &server.repository().to_string(), image.digest().as_str(), "latest"]);
+    assert!(code == 2 && stderr.contains("`latest` is refused") && stderr.contains("hint: "), "{code} {stderr}");
+    let (code, _, stderr) = call(&["push", ".", &server.repository().to_string()]);
+    assert!(code == 64 && stderr.contains("is no image layout") && stderr.contains("hint: "), "{code} {stderr}");
     crate::scan::database(scratch.path());
     let (code, stdout, stderr) = call(&["scan", &reference, "--advisories", ".", "--json"]);
     let verdict: Value = serde_json::from_str(&stdout).expect("JSON alone on stdout");
