@@ -28,12 +28,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
         };
     }
     if asks_architecture {
-        command.args(["--architecture", &synth::value(workspace, "architecture")?]);
+        command.args(architecture(workspace)?);
     }
     if asks_features {
         command.args(features(workspace)?);
     }
     workspace::become_command(&mut command)
+}
+
+/// The option that names the processor which the environment files ask for.
+pub(crate) fn architecture(workspace: &Workspace) -> Result<[String; 2]> {
+    Ok(["--architecture".to_owned(), synth::value(workspace, "architecture")?])
 }
 
 /// The option that names the features which the environment files ask for; nothing if they ask for none.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::endpoint::Endpoint;
 use crate::workspace::{self, Workspace};
-use crate::{build_image, local, synth};
+use crate::{build_image, image, local, synth};
 
 /// How people call the environments.
 const ENVIRONMENTS: [&str; 3] = ["staging", "production", "prod"];
@@ -104,17 +104,30 @@ impl Client<'_> {
             return Ok(None);
         }
         eprintln!("no image yet: building and pushing the first one");
-        let image = self.workspace.build("image", "image")?;
-        let mut command = self.workspace.command(&image);
+        let mut command = self.image(ours)?;
         command.args(["build", "--push", "--json", "--repository", &synth::value(self.workspace, "repository")?]);
-        command.args(build_image::features(self.workspace)?);
-        if let Some(endpoint) = ours {
-            play_aws(&mut command, endpoint, &synth::value(self.workspace, "region")?);
-        }
+        command.args(build_image::architecture(self.workspace)?).args(build_image::features(self.workspace)?);
         let report = parse(&workspace::output(&mut command, false)?, "image build")?;
         let (repository, digest) = (report["repository"].as_str(), report["digest"].as_str());
         let (repository, digest) = repository.zip(digest).context("`image build` names no pushed image")?;
-        Ok(Some(format!("{repository}@{digest}")))
+        let reference = format!("{repository}@{digest}");
+        // The pipeline's build scans all others.
+        for environment in synth::value(self.workspace, "scanning-environments")?.lines() {
+            let mut scan = self.image(ours)?;
+            scan.args(["scan", &reference, "--ecr", "--policy"]).arg(image::scan_policy(self.workspace, environment)?);
+            eprintln!("scanning it as {environment} demands");
+            workspace::succeed(scan.stdout(std::io::stderr()))?;
+        }
+        Ok(Some(reference))
+    }
+
+    /// The `image` binary, at the endpoint.
+    fn image(&self, ours: Option<&Endpoint>) -> Result<Command> {
+        let mut command = self.workspace.command(&self.workspace.build("image", "image")?);
+        if let Some(endpoint) = ours {
+            play_aws(&mut command, endpoint, &synth::value(self.workspace, "region")?);
+        }
+        Ok(command)
     }
 
     fn ask(&self, question: &str, commit: Option<&OsStr>) -> Result<Value> {

@@ -1,11 +1,12 @@
 //! `image`: signing, verifying, bills of materials and scans, with what an environment demands.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::build_image::tool_features;
+use crate::build_image::{given, tool_features};
 use crate::deploy;
 use crate::problem::{CONFIGURATION, Problem};
 use crate::synth;
@@ -14,28 +15,42 @@ use crate::workspace::{self, Target, Workspace};
 /// `image COMMAND [args…] [--environment NAME]`.
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
     let (environment, arguments) = take_environment(arguments)?;
+    let verb = arguments.first().and_then(|verb| verb.to_str()).unwrap_or_default();
     workspace.build_together(&[("image", Target::Binary("image"))], tool_features(&arguments))?;
     let mut command = workspace.command(&workspace.built("image", "image")?);
     command.args(&arguments);
     let Some(environment) = environment else { return workspace::become_command(&mut command) };
+    match verb {
+        "scan" if !given(&arguments, &["--policy"]) => {
+            command.arg("--policy").arg(scan_policy(workspace, &environment)?);
+        }
+        "verify" if !given(&arguments, &["--key"]) => {
+            let keys = synth::value_of(workspace, "signature-keys", &environment)?;
+            command.args(keys.lines().flat_map(|key| ["--key", key]));
+        }
+        "push" | "pull" | "tag" | "sign" | "verify" | "sbom" | "scan" => {}
+        _ => return Err(no_environment(verb).into()),
+    }
     // The images of an environment are in ECR, AWS's or the embedded endpoint's.
     command.arg("--ecr");
-    match arguments.first().and_then(|verb| verb.to_str()) {
-        Some("scan") => {
-            let policy = workspace.root().join(format!("target/scan-policy.{environment}.json"));
-            std::fs::write(&policy, synth::value_of(workspace, "scan", &environment)?)
-                .with_context(|| format!("cannot write {}", policy.display()))?;
-            command.arg("--policy").arg(policy);
-        }
-        Some("verify") => {
-            for key in synth::value_of(workspace, "signature-keys", &environment)?.lines() {
-                command.args(["--key", key]);
-            }
-        }
-        _ => {}
-    }
     deploy::point_at(workspace, &mut command, &environment)?;
     workspace::become_command(&mut command)
+}
+
+/// A file of what stops an image of an environment.
+pub(crate) fn scan_policy(workspace: &Workspace, environment: &str) -> Result<PathBuf> {
+    let policy = synth::value_of(workspace, "scan", environment)?;
+    let file = workspace.root().join(format!("target/scan-policy.{environment}.json"));
+    std::fs::write(&file, policy).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+fn no_environment(verb: &str) -> Problem {
+    Problem::new(
+        CONFIGURATION,
+        format!("`image {verb}` has nothing to do with an environment"),
+        "leave --environment out; push, pull, tag, sign, verify, sbom and scan take it",
+    )
 }
 
 /// The value of `--environment`, and the other arguments.

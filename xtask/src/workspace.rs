@@ -193,6 +193,12 @@ pub(crate) fn output(command: &mut Command, relay: bool) -> Result<Vec<u8>> {
     Err(Reported(exit_code(output.status)).into())
 }
 
+/// Runs a command to its end. A failure is [`Reported`]: the command has said why.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if status.success() { Ok(()) } else { Err(Reported(exit_code(status)).into()) }
+}
+
 /// As a shell reports it: 128 + the signal for a child that a signal ended.
 fn exit_code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt as _;

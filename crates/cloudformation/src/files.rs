@@ -68,6 +68,9 @@ pub fn features(environments: &[Environment]) -> String {
     all.into_iter().collect::<Vec<_>>().join(",")
 }
 
+/// Where the build keeps its copy of the advisory database: git ignores it.
+const ADVISORIES: &str = "target/advisory-db";
+
 /// The main build: the chatbot's tests, its image, and what the deploy actions need.
 fn buildspec(project: &Project, environments: &[Environment]) -> Buildspec {
     let builder = project.build.builder;
@@ -76,13 +79,22 @@ fn buildspec(project: &Project, environments: &[Environment]) -> Buildspec {
     let features = if features.is_empty() { features } else { format!(" --features {features}") };
     let sign = project.build.signing_key.as_ref().map(|alias| format!(" --sign awskms:///{alias}")).unwrap_or_default();
     let image = format!(
-        "cargo xtask build-image{chosen}{features} --push --repository \"$IMAGE_REPOSITORY\" --image-detail imageDetail.json{sign}"
+        "cargo xtask build-image{chosen}{features} --for staging --push --repository \"$IMAGE_REPOSITORY\" --image-detail imageDetail.json{sign}"
     );
     let mut commands = vec![image];
+    let scanned = environments.iter().any(|environment| environment.image.scan.is_some());
+    let advisories = project.build.advisories.as_ref().filter(|_| scanned);
+    if let Some(address) = advisories {
+        // The build's cache may bring the last build's.
+        commands.push(format!("rm -rf {ADVISORIES} && git clone --quiet --depth 1 {address} {ADVISORIES}"));
+    }
+    let advisories = advisories.map(|_| format!(" --advisories {ADVISORIES}")).unwrap_or_default();
     // One image goes to all environments, so it must pass the gates of each before it goes to the first.
     for environment in environments {
-        let gates = [("verify", environment.image.signature.is_some()), ("scan", environment.image.scan.is_some())];
-        commands.extend(gates.into_iter().filter(|(_, demanded)| *demanded).map(|(gate, _)| {
+        let image = &environment.image;
+        let verify = image.signature.is_some().then(|| "verify".to_owned());
+        let scan = image.scan.is_some().then(|| format!("scan{advisories}"));
+        commands.extend(verify.into_iter().chain(scan).map(|gate| {
             format!("cargo xtask image {gate} --image-detail imageDetail.json --environment {}", environment.name)
         }));
     }

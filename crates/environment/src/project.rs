@@ -134,6 +134,9 @@ pub struct BuildSettings {
     /// Alias of a key in KMS (ECC_NIST_P256, for SIGN_VERIFY) that signs what is built: `alias/smartassist-images`. Its public
     /// half belongs beside the environment files that demand signatures. The embedded endpoint has no KMS.
     pub signing_key: Option<String>,
+    /// Address of a git repository with RustSec's advisory database (`https://github.com/rustsec/advisory-db`, or a mirror), for
+    /// the scans that environments demand. Without it only ECR scans, which cannot read an image without a Linux distribution.
+    pub advisories: Option<String>,
 }
 
 /// What makes the image.
@@ -181,6 +184,7 @@ impl Default for BuildSettings {
             compute: "BUILD_GENERAL1_MEDIUM".to_owned(),
             docker_hub: None,
             signing_key: None,
+            advisories: None,
         }
     }
 }

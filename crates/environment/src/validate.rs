@@ -108,6 +108,16 @@ pub(crate) fn project(project: &Project, source: &Source<'_>) -> Result<(), Erro
             "as in alias/smartassist-images",
         );
     }
+    if let Some(address) = &project.build.advisories {
+        // It becomes a word of a shell command.
+        let known = |c: char| c.is_ascii_alphanumeric() || ".:/_~@-".contains(c);
+        check.require(
+            address.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && rest.chars().all(known)),
+            "build.advisories",
+            || format!("`{address}` is no address of a git repository"),
+            "as in https://github.com/rustsec/advisory-db",
+        );
+    }
     pipeline(project, &mut check);
     operation::notify(&project.notify, "notify", &mut check);
     let keep = &project.registry;

@@ -72,7 +72,7 @@ struct Serve {
     #[arg(long = "source", value_parser = key_value)]
     sources: Vec<(String, String)>,
     /// A checkout of RustSec's advisory database, for image scans; without one, images cannot be scanned.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "ADVISORY_DB")]
     advisories: Option<PathBuf>,
     /// A variable for every build's environment, as `KEY=VALUE`.
     #[arg(long = "build-env", value_parser = key_value)]

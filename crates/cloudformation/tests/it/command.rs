@@ -134,9 +134,18 @@ fn what_an_image_must_show_becomes_gates_of_the_build_and_is_printed_for_them() 
     }
     let printed = |what: &str| text(&synth(checkout.path(), &["print", what, "--environment", "prod"]).stdout);
     assert_eq!(printed("signature-keys"), "environments/production/release.pub\n");
+    assert_eq!(text(&synth(checkout.path(), &["print", "scanning-environments"]).stdout), "production\n");
     let expected = r#"{"threshold":"high","unscanned":"refuse","exceptions":[{"advisory":"RUSTSEC-2024-0001","reason":"never called here","expires":"2026-12-31"}]}"#;
     assert_eq!(printed("scan").trim(), expected, "the form that `image scan --policy` reads");
     assert!(!synth(checkout.path(), &["print", "scan"]).status.success());
+
+    edit(checkout.path(), "project.yaml", "build:\n", "build:\n  advisories: https://example.com/advisory-db\n");
+    assert!(synth(checkout.path(), &[]).status.success());
+    let text = buildspec();
+    let clone =
+        text.find("git clone --quiet --depth 1 https://example.com/advisory-db target/advisory-db").expect("a clone");
+    let scan = text.find("image scan --advisories target/advisory-db --image-detail").expect("a scan");
+    assert!(clone < scan, "{text}");
 }
 
 #[test]

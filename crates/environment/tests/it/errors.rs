@@ -196,6 +196,8 @@ fn the_project_file_is_checked_too() {
         ("build:\n", "build:\n  builder: docker\n", "build.image"),
         ("build:\n", "build:\n  signing_key: alias/aws/ecr\n", "build.signing_key"),
         ("build:\n", "build:\n  signing_key: release.key\n", "build.signing_key"),
+        ("build:\n", "build:\n  advisories: /advisory-db\n", "build.advisories"),
+        ("build:\n", "build:\n  advisories: https://example.com/a;b\n", "build.advisories"),
         ("build:\n", "registry: {keep_production: 1}\nbuild:\n", "registry"),
         ("build:\n", "registry: {pull_accounts: [\"12\"]}\nbuild:\n", "registry.pull_accounts"),
         ("build:\n", "notify: {emails: [nobody]}\nbuild:\n", "notify.emails"),

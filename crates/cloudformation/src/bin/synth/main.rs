@@ -77,6 +77,8 @@ enum Value {
     CloudformationRole,
     /// What a scan may have found in an environment's image, as JSON.
     Scan,
+    /// The environments that demand a scan of their image, one a line.
+    ScanningEnvironments,
     /// Files of the keys that may have signed an environment's image, one a line.
     SignatureKeys,
 }
@@ -126,7 +128,12 @@ fn run(cli: &Cli) -> Result<bool> {
             Value::Scan => {
                 let environment = own()?;
                 let scan = environment.image.scan.as_ref();
-                serde_json::to_string(scan.with_context(|| format!("{} has no `image.scan`", environment.name))?)?
+                serde_json::to_string(scan.with_context(|| lacks(&environment, "image.scan", "--policy"))?)?
+            }
+            Value::ScanningEnvironments => {
+                let all = Environment::load_all(&cli.environments)?;
+                let scanning = all.iter().filter(|environment| environment.image.scan.is_some());
+                scanning.map(|environment| environment.name.as_str()).collect::<Vec<_>>().join("\n")
             }
             Value::SignatureKeys => keys(&cli.environments, &own()?)?.join("\n"),
         };
@@ -158,10 +165,18 @@ fn run(cli: &Cli) -> Result<bool> {
     report(cli, &stale, &findings, &budgets)
 }
 
+/// What to say of a setting that `image` needs, and takes from an option too.
+fn lacks(environment: &Environment, setting: &str, option: &str) -> String {
+    let name = environment.name;
+    format!(
+        "{name} has no `{setting}`\nhint: add it to environments/{name}/environment.yaml, or give `image` the option {option}"
+    )
+}
+
 /// Where the public keys of an environment are.
 fn keys(directory: &Path, environment: &Environment) -> Result<Vec<String>> {
     let settings = environment.image.signature.as_ref();
-    let settings = settings.with_context(|| format!("{} has no `image.signature`", environment.name))?;
+    let settings = settings.with_context(|| lacks(environment, "image.signature", "--key"))?;
     let path = |key: &PathBuf| directory.join(environment.name.as_str()).join(key).display().to_string();
     Ok(settings.keys.iter().map(path).collect())
 }
