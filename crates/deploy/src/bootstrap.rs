@@ -8,7 +8,7 @@ use crate::call::failed;
 use crate::change_set::{self, Given};
 use crate::context::Context;
 use crate::error::{Error, Message};
-use crate::signature;
+use crate::{image, signature};
 
 /// The document of `bootstrap`.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,9 @@ pub(crate) async fn create_missing(context: &Context, image: Option<&str>, commi
         (_, false) => None,
     };
     if let Some(image) = &image {
-        signed(context, image).await?;
+        let digest = image.rsplit_once('@').map(|(_, digest)| digest);
+        signed(context, digest).await?;
+        named(context, &missing, digest).await?;
     }
     for stack in &missing {
         create_if_missing(context, stack, image.as_deref()).await?;
@@ -79,13 +81,23 @@ pub(crate) async fn create_missing(context: &Context, image: Option<&str>, commi
 }
 
 /// The first image goes to every environment, so it must be signed as each of them demands.
-async fn signed(context: &Context, image: &str) -> Result<(), Error> {
-    let digest = image.rsplit_once('@').map(|(_, digest)| digest);
+async fn signed(context: &Context, digest: Option<&str>) -> Result<(), Error> {
     let mut findings = Vec::new();
     for environment in context.environments()? {
         findings.extend(signature::check(context, &environment, digest).await?);
     }
     if findings.is_empty() { Ok(()) } else { Err(Error::Preflight(findings)) }
+}
+
+/// It is called by the names of the environments that get it.
+async fn named(context: &Context, missing: &[Stack], digest: Option<&str>) -> Result<(), Error> {
+    let Some(digest) = digest else { return Ok(()) };
+    for environment in EnvironmentName::ALL {
+        if missing.iter().any(|stack| stack.name == service_stack(context, environment)) {
+            image::name_for(context, environment, digest).await?;
+        }
+    }
+    Ok(())
 }
 
 fn no_image(commit: &str) -> Error {
@@ -167,7 +179,11 @@ fn is_tag_of(tag: &str, commit: &str) -> bool {
 
 /// All stacks that must exist before the pipeline can run, for messages.
 pub(crate) fn service_stacks(context: &Context) -> Vec<String> {
-    EnvironmentName::ALL.into_iter().map(|name| Names::new(&context.project, name).service_stack()).collect()
+    EnvironmentName::ALL.into_iter().map(|name| service_stack(context, name)).collect()
+}
+
+fn service_stack(context: &Context, environment: EnvironmentName) -> String {
+    Names::new(&context.project, environment).service_stack()
 }
 
 #[cfg(test)]

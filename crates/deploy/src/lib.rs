@@ -15,6 +15,7 @@ mod error;
 mod follow;
 mod git;
 mod history;
+mod image;
 mod infra;
 mod live;
 mod logs;

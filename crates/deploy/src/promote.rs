@@ -14,7 +14,7 @@ use crate::preflight::{self, Intent, short};
 use crate::release::{detached, ended, failure, rejection};
 use crate::report::{Outcome, Verdict};
 use crate::watchdog::Limits;
-use crate::{codedeploy, git, live};
+use crate::{codedeploy, git, image, live};
 
 /// What `promote` is asked for.
 #[derive(Debug)]
@@ -52,6 +52,9 @@ pub(crate) async fn run(context: &Context, request: Request) -> Result<Outcome, 
             format!("{} was described", candidate.execution),
             "repeat the command and read what it would change",
         ));
+    }
+    if let Some(digest) = &candidate.digest {
+        image::name_for(context, context.environment.name, digest).await?;
     }
     let summary = format!("approved by {} with `deploy promote`", person());
     pipeline::answer(context, &approval, ApprovalStatus::Approved, &summary).await?;

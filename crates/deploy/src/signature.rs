@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aws_sdk_ecr::types::{ImageFailureCode, ImageIdentifier};
+use aws_sdk_ecr::types::ImageIdentifier;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use environment::{Environment, SignatureSettings};
@@ -18,6 +18,7 @@ use crate::call::failed;
 use crate::context::Context;
 use crate::download;
 use crate::error::{Error, Message};
+use crate::image;
 
 const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 const KIND: &str = "cosign container image signature";
@@ -118,28 +119,11 @@ fn keys(directory: &Path, settings: &SignatureSettings) -> Result<Vec<Key>, Erro
 /// The list of an image's signatures, if there is one.
 async fn manifest(context: &Context, digest: &str) -> Result<Option<Manifest>, Error> {
     let tag = format!("{}.sig", digest.replace(':', "-"));
-    let output = context
-        .clients
-        .ecr
-        .batch_get_image()
-        .repository_name(&context.project.image_repository)
-        .image_ids(ImageIdentifier::builder().image_tag(&tag).build())
-        .accepted_media_types("application/vnd.oci.image.manifest.v1+json")
-        .send()
-        .await
-        .map_err(failed("read the image's signatures"))?;
-    if let Some(image) = output.images().first() {
-        let text = image.image_manifest().unwrap_or_default();
-        return serde_json::from_str(text).map(Some).map_err(|error| {
-            Error::unexpected(format!("the tag {tag} lists no signatures"), error.to_string(), "sign the image again")
-        });
-    }
-    match output.failures().first().map(|failure| (failure.failure_code(), failure.failure_reason())) {
-        None | Some((Some(ImageFailureCode::ImageNotFound), _)) => Ok(None),
-        Some((_, reason)) => {
-            Err(Error::unexpected("cannot read the image's signatures", reason.unwrap_or("no reason given"), ""))
-        }
-    }
+    let id = ImageIdentifier::builder().image_tag(&tag).build();
+    let Some(list) = image::find(context, id).await? else { return Ok(None) };
+    serde_json::from_str(list.image_manifest().unwrap_or_default()).map(Some).map_err(|error| {
+        Error::unexpected(format!("the tag {tag} lists no signatures"), error.to_string(), "sign the image again")
+    })
 }
 
 /// Why a signature does not count; nothing if it does.

@@ -54,6 +54,26 @@ impl System {
         )
     }
 
+    /// The digest of the image that a tag names in the registry.
+    pub(crate) fn tagged(&self, tag: &str) -> String {
+        let layout = tempfile::tempdir().expect("a folder");
+        let mut command = self.program("image");
+        command.args(["pull", &format!("{}:{tag}", self.repository()), "--ecr"]).arg(layout.path());
+        let output = command.output().expect("image starts");
+        assert!(output.status.success(), "{tag}: {}", String::from_utf8_lossy(&output.stderr));
+        let name = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        name.split_once('@').expect("a digest").1.to_owned()
+    }
+
+    /// Gives an image of the registry one more tag.
+    pub(crate) fn tag(&self, digest: &str, tag: &str) {
+        run(self.program("image").args(["tag", &self.repository(), digest, tag, "--ecr"]));
+    }
+
+    fn repository(&self) -> String {
+        format!("{}/smartassist/chatbot", self.url.trim_start_matches("http://"))
+    }
+
     /// Gives the stand-in in production a `MODE` from the next commit on, or takes it away.
     pub(crate) fn production_mode(&self, mode: Option<&str>) {
         let path = self.checkout().join("environments/production/taskdef.json");
@@ -208,7 +228,7 @@ fn make_checkout(folder: &Path, programs: &Path, ports: &[(&str, u16)]) {
         std::fs::write(target, text).expect("written");
     }
     run(Command::new(programs.join("synth")).current_dir(&checkout));
-    let buildspec = "version: 0.2\nphases:\n  build:\n    commands:\n      - image build --binary \"$STANDIN\" --commit \"$CODEBUILD_RESOLVED_SOURCE_VERSION\" --push --repository smartassist/chatbot --image-detail imageDetail.json\nartifacts:\n  files: [imageDetail.json, environments/**/taskdef.json, environments/**/appspec.yaml]\n";
+    let buildspec = "version: 0.2\nphases:\n  build:\n    commands:\n      - image build --binary \"$STANDIN\" --commit \"$CODEBUILD_RESOLVED_SOURCE_VERSION\" --for staging --push --repository smartassist/chatbot --image-detail imageDetail.json\nartifacts:\n  files: [imageDetail.json, environments/**/taskdef.json, environments/**/appspec.yaml]\n";
     std::fs::write(checkout.join("buildspec.yml"), buildspec).expect("written");
     std::fs::write(checkout.join(".gitignore"), "/target\n").expect("written");
     run(Command::new("git").args(["init", "--quiet", "--initial-branch=main"]).current_dir(&checkout));
