@@ -22,7 +22,7 @@ struct Loadable {
     layers: Vec<String>,
 }
 
-/// Writes the archive. `name` is what `docker load` calls the image: `name:tag` for each tag. The same image gives the same
+/// Writes the archive. `name` is what `docker load` and `podman load` call the image: `name:tag` for each tag. The same image gives the same
 /// bytes.
 ///
 /// # Errors
@@ -51,7 +51,7 @@ fn fill(path: &Path, image: &Image, name: &str, tags: &[Tag]) -> Result<(), Erro
         layers: layers.iter().map(blob_path).collect(),
     }];
     // Without what is attached: engines load images, and old ones take every entry of the index for one.
-    let mut documents = layout::documents(image, tags, &[])?;
+    let mut documents = layout::documents(image, Some(name), tags, &[])?;
     documents.push(("manifest.json", serde_json::to_vec(&loadable).map_err(Error::Serialize)?));
 
     let file = File::create(path).map_err(Error::io("create", path))?;

@@ -1,6 +1,5 @@
 //! An image on disk: the OCI image layout that skopeo, umoci and this builder's push read.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use crate::assemble::{Blob, Image};
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::oci::{Descriptor, Index, LayoutVersion, Manifest, REF_NAME};
+use crate::oci::{Descriptor, ENGINE_NAME, Index, LayoutVersion, Manifest, REF_NAME};
 use crate::registry::Artifact;
 use crate::tag::Tag;
 
@@ -46,26 +45,28 @@ fn fill(directory: &Path, image: &Image, tags: &[Tag]) -> Result<(), Error> {
         let path = blobs.join(blob.digest().hex());
         fs::write(&path, &blob.bytes).map_err(Error::io("write", &path))?;
     }
-    for (name, content) in documents(image, tags, &image.artifacts)? {
+    for (name, content) in documents(image, None, tags, &image.artifacts)? {
         let path = directory.join(name);
         fs::write(&path, content).map_err(Error::io("write", &path))?;
     }
     Ok(())
 }
 
-/// The files of a layout beside its blobs; `artifacts` are those it lists.
+/// The files of a layout beside its blobs. `name` is what engines call the image; `artifacts` are those it lists.
 pub(crate) fn documents(
     image: &Image,
+    name: Option<&str>,
     tags: &[Tag],
     artifacts: &[Artifact],
 ) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
     // An image without a name is listed too.
+    let annotations = |tag: &Tag| {
+        let full = name.map(|name| (ENGINE_NAME.to_owned(), format!("docker.io/library/{name}:{tag}")));
+        [(REF_NAME.to_owned(), tag.to_string())].into_iter().chain(full).collect()
+    };
     let mut manifests: Vec<Descriptor> = tags
         .iter()
-        .map(|tag| Descriptor {
-            annotations: BTreeMap::from([(REF_NAME.to_owned(), tag.to_string())]),
-            ..image.manifest.descriptor.clone()
-        })
+        .map(|tag| Descriptor { annotations: annotations(tag), ..image.manifest.descriptor.clone() })
         .collect();
     if manifests.is_empty() {
         manifests.push(image.manifest.descriptor.clone());

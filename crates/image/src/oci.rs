@@ -18,6 +18,8 @@ pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Media type of the configuration of what is no image: the two bytes `{}`.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// What containerd, podman and Docker with containerd's store call an image that they load.
+pub const ENGINE_NAME: &str = "io.containerd.image.name";
 /// The annotation that names a manifest inside a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 

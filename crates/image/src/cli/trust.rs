@@ -130,7 +130,8 @@ pub(crate) async fn run(command: &Command, settings: &Settings, progress: Progre
             let (registry, digest) = image.open(settings, progress).await?;
             match registry.sign(&digest, &signer).await? {
                 Signed::Now => {
-                    progress(Step::Signed { digest: &digest, key: &signer.public().await?.id().map_err(Error::from)? })
+                    let key = signer.public().await?.id().map_err(Error::from)?;
+                    progress(Step::Signed { digest: &digest, key: &key });
                 }
                 Signed::Before => progress(Step::SignaturePresent { digest: &digest }),
             }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::repository::is_loopback;
 use crate::digest::Digest;
 use crate::ecr::EcrError;
 use crate::error::Kind;
@@ -166,7 +167,11 @@ impl RegistryError {
                  with a certificate this machine trusts"
             }
             Self::NoCredentials { registry } => {
-                return Some(format!("run `docker login {registry}`, or set REGISTRY_USERNAME and REGISTRY_PASSWORD"));
+                let own = "; the embedded endpoint gives one to `cargo xtask image … --environment NAME`";
+                let own = if is_loopback(registry) { own } else { "" };
+                return Some(format!(
+                    "run `docker login {registry}`, or set REGISTRY_USERNAME and REGISTRY_PASSWORD{own}"
+                ));
             }
             Self::WrongCredentials { registry, .. } => {
                 return Some(format!(

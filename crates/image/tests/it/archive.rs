@@ -30,6 +30,12 @@ fn one_file_is_an_oci_archive_and_a_docker_archive() {
     assert_eq!(manifest[0]["RepoTags"], serde_json::json!(["smartbot:0123456", "smartbot:v1.2.3"]));
     assert!(unpacked.join(manifest[0]["Config"].as_str().expect("a path")).is_file());
 
+    let index = fs::read(unpacked.join("index.json")).expect("an index");
+    let index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
+    // Without it, podman takes the tag for the name.
+    let called = &index["manifests"][0]["annotations"]["io.containerd.image.name"];
+    assert_eq!(called, "docker.io/library/smartbot:0123456");
+
     if !installed("skopeo") {
         return;
     }
@@ -41,4 +47,24 @@ fn one_file_is_an_oci_archive_and_a_docker_archive() {
     let as_docker = inspect(format!("docker-archive:{}:smartbot:0123456", file.display()));
     assert_eq!(as_docker["Architecture"], "amd64");
     assert_eq!(as_docker["Labels"], as_oci["Labels"]);
+}
+
+#[test]
+fn podman_loads_the_archive_by_its_name() {
+    if !installed("podman") {
+        return;
+    }
+    let scratch = tempfile::tempdir().expect("a directory");
+    let file = scratch.path().join("image.tar");
+    archive::write(&file, &image(b"content"), "smartbot", &tags()[..1]).expect("written");
+    let folder = |name: &str| scratch.path().join(name);
+    let podman = || {
+        let mut command = Command::new("podman");
+        command.args(["--storage-driver", "vfs", "--root"]).arg(folder("root"));
+        command.arg("--runroot").arg(folder("run"));
+        command
+    };
+    run(podman().args(["load", "--quiet", "--input"]).arg(&file));
+    let names = run(podman().args(["images", "--format", "{{.Repository}}:{{.Tag}}"]));
+    assert_eq!(names.trim(), "docker.io/library/smartbot:0123456");
 }
