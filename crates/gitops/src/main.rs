@@ -155,11 +155,13 @@ fn manifests(path: &Path) -> Result<Vec<Json>> {
     let text = if path.as_os_str() == "-" {
         io::read_to_string(io::stdin()).context("cannot read the standard input")?
     } else {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?
+        std::fs::read_to_string(path)
+            .map_err(|error| anyhow!("cannot read {file}: {error}\n  hint: name Kubernetes manifests, YAML or JSON"))?
     };
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(&text) {
-        let document = Json::deserialize(document).with_context(|| format!("{file} is no YAML"))?;
+        let document = Json::deserialize(document)
+            .map_err(|error| anyhow!("{file} is no YAML: {error}\n  hint: name Kubernetes manifests, YAML or JSON"))?;
         documents.extend((!document.is_null()).then_some(document));
     }
     let whole = |document: &Json| ["apiVersion", "kind"].iter().all(|field| document[field].is_string());
