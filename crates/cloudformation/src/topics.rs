@@ -35,7 +35,7 @@ pub(crate) fn tell(template: &mut Template, notify: &NotificationSettings, name:
         let look = Statement::allow_unscoped(
             "Look",
             ["cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:ListMetrics"],
-            "AWS has no resource for reading metrics; it shows the graph beside the alarm",
+            "CloudWatch reads metrics by no resource, and shows composite alarms with no narrower scope; the channel shows both",
         );
         let chatbot =
             role(format!("{name}-slack"), "What the Slack channel may look at", "chatbot.amazonaws.com", vec![look]);

@@ -21,35 +21,39 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Actions that AWS does not restrict to resources: on `*` or not at all.
-const UNSCOPED: [&str; 28] = [
+const UNSCOPED: &[&str] = &[
     "application-autoscaling:",
+    "autoscaling:Describe",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
-    "cloudwatch:PutMetricData",
     "cloudwatch:ListMetrics",
+    "cloudwatch:PutMetricData",
     "codedeploy:GetDeploymentConfig",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
     "ec2:Describe",
     "ecr:GetAuthorizationToken",
     "ecs:CreateTaskSet",
+    "ecs:DeregisterTaskDefinition",
     "ecs:DescribeTaskDefinition",
+    "ecs:DiscoverPollEndpoint",
+    "ecs:ListServices",
     "ecs:ListTasks",
     "ecs:RegisterTaskDefinition",
-    "ecs:DeregisterTaskDefinition",
     "elasticloadbalancing:Describe",
+    "iam:ListUsers",
+    "iam:UpdateAccountPasswordPolicy",
     "logs:CreateLogDelivery",
     "logs:DeleteLogDelivery",
     "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
     "logs:GetLogDelivery",
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
+    "secretsmanager:GetRandomPassword",
     "sts:GetCallerIdentity",
     "xray:",
-    "secretsmanager:GetRandomPassword",
-    "logs:DescribeResourcePolicies",
-    "ecs:ListServices",
 ];
 
 /// A list of statements, and whether it belongs to the resource that it protects.

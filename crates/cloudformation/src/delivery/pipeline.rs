@@ -219,10 +219,12 @@ fn pipeline_role(delivery: Delivery<'_>, builds: &Builds, topic: Option<&Handle<
         Engine::Codedeploy => by_codedeploy(environments),
         Engine::Ecs => by_ecs(environments),
     });
+    let families = environments.map(|names| arn("ecs", format!("task-definition/{}:*", names.task_family())));
+    statements.push(Statement::allow("RegisterTaskDefinition", ["ecs:RegisterTaskDefinition"], families));
     statements.push(Statement::allow_unscoped(
-        "RegisterTaskDefinition",
-        ["ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"],
-        "ECS has no resource for reading or registering task definitions",
+        "ReadTaskDefinition",
+        ["ecs:DescribeTaskDefinition"],
+        "ECS has no resource for reading task definitions",
     ));
     statements.push(Statement::pass_roles(task_roles(environments), "ecs-tasks.amazonaws.com"));
     statements.extend(key.map(use_key));

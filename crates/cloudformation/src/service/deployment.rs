@@ -174,7 +174,8 @@ fn codedeploy_role(
         Statement::allow_unscoped(
             "Look",
             describe,
-            "Elastic Load Balancing describes nothing by resource, alarms are read by a list of names, and a task set has no ARN before",
+            "Elastic Load Balancing describes nothing by resource, composite alarms are shown with no narrower scope, and a task set \
+             has no ARN before",
         ),
         Statement::pass_roles(task_roles.map(Handle::<Role>::arn), "ecs-tasks.amazonaws.com"),
     ];

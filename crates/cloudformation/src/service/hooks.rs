@@ -79,7 +79,7 @@ pub(super) fn add(
     let watch = Statement::allow_unscoped(
         "Watch",
         ["cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"],
-        "CloudWatch reads metrics and lists of alarms by no resource",
+        "CloudWatch reads metrics by no resource, and shows composite alarms with no narrower scope",
     );
     let monitor = Function {
         id: "MonitorCanary",
