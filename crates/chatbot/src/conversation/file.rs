@@ -15,7 +15,7 @@ use std::time::Duration;
 use held::Held;
 use locked::Replaced;
 use open::OpenSegments;
-use segment::Segment;
+use segment::{Committed, Segment};
 use tail::Wanted;
 
 use super::{
@@ -77,15 +77,32 @@ impl FileStore {
         self.directory.join(key.tenant.as_str()).join(format!("{}.jsonl", key.id.segment()))
     }
 
-    /// Works on a conversation that is in memory, in a segment that is free and as it was left;
-    /// `None` when it is not.
-    fn at_once<T>(
+    /// Changes a segment that is open, free and as it was left, together with whoever else changes it
+    /// at this moment; `None` when it is not.
+    async fn at_once<T>(
         &self,
         key: &ConversationKey,
-        wanted: Wanted,
-        work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
+        change: impl FnOnce(&mut Segment) -> Option<Result<(T, Committed), StoreError>>,
     ) -> Option<Result<T, StoreError>> {
-        self.open.find(key)?.try_lock().ok()?.at_once(&key.id, wanted, work)
+        let segment = self.open.find(key)?;
+        let changed = {
+            let mut held = segment.try_lock().ok()?;
+            let first = !held.is_open();
+            let changed = change(&mut held);
+            if first && held.is_open() {
+                // It runs after everything that is ready to run now.
+                let segment = Arc::clone(&segment);
+                tokio::spawn(async move { segment.lock().unwrap_or_else(PoisonError::into_inner).commit() });
+            }
+            changed?
+        };
+        match changed {
+            Ok((done, committed)) => Some(match committed.await {
+                Ok(committed) => committed.map(|()| done),
+                Err(_) => Err(StoreError::Unavailable("the process is ending".to_owned())),
+            }),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// Works on a conversation whatever it takes, beside the event loop.
@@ -133,10 +150,7 @@ impl ConversationStore for FileStore {
         messages: &'a [Message],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            if let Some(segment) = self.open.find(key)
-                && let Ok(mut segment) = segment.try_lock()
-                && let Some(done) = segment.begin_at_once(&key.id, owner, messages)
-            {
+            if let Some(done) = self.at_once(key, |segment| segment.begin_at_once(&key.id, owner, messages)).await {
                 return done;
             }
             let (store, key) = (self.clone(), key.clone());
@@ -152,7 +166,9 @@ impl ConversationStore for FileStore {
 
     fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
-            if let Some(done) = self.at_once(key, Wanted::Last(1), |held| held.append(seen, messages)) {
+            let append =
+                |segment: &mut Segment| segment.at_once(&key.id, Wanted::Last(1), |held| held.append(seen, messages));
+            if let Some(done) = self.at_once(key, append).await {
                 return done;
             }
             let messages = messages.to_vec();
@@ -162,7 +178,10 @@ impl ConversationStore for FileStore {
 
     fn revise<'a>(&'a self, key: &'a ConversationKey, seq: u64, message: &'a Message) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            if let Some(done) = self.at_once(key, Wanted::After(seq - 1), |held| held.revise(seq, message)) {
+            let revise = |segment: &mut Segment| {
+                segment.at_once(&key.id, Wanted::After(seq - 1), |held| held.revise(seq, message))
+            };
+            if let Some(done) = self.at_once(key, revise).await {
                 return done;
             }
             let message = message.clone();

@@ -95,7 +95,8 @@ impl<'a> Held<'a> {
         if self.tail.size + bytes.len() as u64 > LARGEST {
             return Err(StoreError::Full);
         }
-        self.file.put(bytes)?;
+        self.file.put(bytes);
+        self.tail.end = self.file.end();
         self.tail.size += bytes.len() as u64;
         Ok(())
     }

@@ -18,8 +18,12 @@ pub(super) struct LockedFile {
     file: File,
     /// How long it was.
     length: u64,
-    /// Where its last whole line ends.
+    /// Where its last whole line ends, when everything put is written.
     end: u64,
+    /// What was put and is not written yet.
+    unwritten: Vec<u8>,
+    /// Whether this process holds the lock.
+    locked: bool,
 }
 
 /// The file has been written anew, or removed: it has to be opened again.
@@ -29,12 +33,16 @@ pub(super) struct Replaced;
 impl LockedFile {
     /// Opens a file; nothing is read yet.
     pub(super) fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { file: private().read(true).write(true).open(path)?, length: 0, end: 0 })
+        Ok(Self::of(private().read(true).write(true).open(path)?))
     }
 
     /// Opens a file, a new one if there is none.
     pub(super) fn open_or_create(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { file: open_or_create(path)?, length: 0, end: 0 })
+        Ok(Self::of(open_or_create(path)?))
+    }
+
+    pub(super) fn of(file: File) -> Self {
+        Self { file, length: 0, end: 0, unwritten: Vec::new(), locked: false }
     }
 
     /// Tries for the file until the patience ends, so that a stuck process cannot stop this one.
@@ -49,6 +57,7 @@ impl LockedFile {
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(2)),
             }
         }
+        self.locked = true;
         let found = self.file.metadata()?;
         self.length = found.len();
         if found.nlink() > 0 {
@@ -59,24 +68,36 @@ impl LockedFile {
     }
 
     /// Locks the file if nobody else holds it and it is as it was left.
-    pub(super) fn lock_at_once(&self) -> bool {
+    pub(super) fn lock_at_once(&mut self) -> bool {
+        if self.locked {
+            return true;
+        }
         if self.file.try_lock().is_err() {
             return false;
         }
-        let current = self.is_current();
-        if !current {
+        self.locked = self.is_current();
+        if !self.locked {
             // Whoever waits for the lock next meets the same failure, and reports it.
             let _ = self.file.unlock();
         }
-        current
+        self.locked
     }
 
-    pub(super) fn unlock(&self) -> std::io::Result<()> {
+    pub(super) fn unlock(&mut self) -> std::io::Result<()> {
+        self.locked = false;
         self.file.unlock()
     }
 
-    /// Whether the file is as it was left. It only ever grows by whole lines, so its length tells.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
+    /// Whether the file is as it was left. It only ever grows by whole lines, so its length tells;
+    /// while it is locked nobody else writes to it.
     pub(super) fn is_current(&self) -> bool {
+        if self.locked {
+            return true;
+        }
         let found = self.file.metadata();
         self.length == self.end && found.is_ok_and(|found| found.len() == self.end && found.nlink() > 0)
     }
@@ -109,18 +130,40 @@ impl LockedFile {
         Ok(end)
     }
 
-    /// Appends lines, all or none.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    /// Lines to be appended.
+    pub(super) fn put(&mut self, lines: &[u8]) {
+        self.unwritten.extend_from_slice(lines);
+        self.end += lines.len() as u64;
+    }
+
+    /// Where the file will end.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Where the file ends, without what is not written yet.
+    pub(super) fn written(&self) -> u64 {
+        self.end - self.unwritten.len() as u64
+    }
+
+    /// Writes what was put, all or none.
+    pub(super) fn write(&mut self) -> std::io::Result<()> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let start = self.written();
+        let lines = std::mem::take(&mut self.unwritten);
+        self.end = start;
         // What a killed writer left behind must not look like the end of our last line.
-        if self.length != self.end {
-            self.file.set_len(self.end)?;
+        if self.length != start {
+            self.file.set_len(start)?;
         }
-        if let Err(error) = self.file.write_all_at(bytes, self.end) {
+        if let Err(error) = self.file.write_all_at(&lines, start) {
             // A full disk must not leave half a turn. The first error is the one that counts.
-            let _ = self.file.set_len(self.end);
-            return Err(error.into());
+            let _ = self.file.set_len(start);
+            return Err(error);
         }
-        self.end += bytes.len() as u64;
+        self.end = start + lines.len() as u64;
         self.length = self.end;
         Ok(())
     }

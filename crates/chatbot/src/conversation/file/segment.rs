@@ -1,8 +1,10 @@
 //! An open segment: conversations in one file, and what of them is in memory.
 
 use std::collections::{HashMap, HashSet};
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
 use std::path::Path;
+
+use tokio::sync::oneshot;
 
 use super::super::{ConversationId, Message, StoreError};
 use super::held::Held;
@@ -12,17 +14,25 @@ use super::tail::{Tail, Tails, Wanted};
 use crate::disk::replace;
 
 /// An open segment, and what of it is in memory.
+///
+/// What is written at the same moment is written together, under one lock: whoever comes first takes
+/// the lock and sees to it that [`Segment::commit`] is called when everybody else has had a turn.
 #[derive(Debug)]
 pub(super) struct Segment {
     file: LockedFile,
     tails: Tails,
+    /// Those who wait for the commit.
+    waiting: Vec<oneshot::Sender<Result<(), StoreError>>>,
 }
+
+/// Completes when a change is in the file, or will never be.
+pub(super) type Committed = oneshot::Receiver<Result<(), StoreError>>;
 
 impl Segment {
     /// Opens a segment; nothing is read before something is wanted.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         match LockedFile::open(path) {
-            Ok(file) => Ok(Self { file, tails: Tails::default() }),
+            Ok(file) => Ok(Self::of(file)),
             Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::NotFound),
             Err(error) => Err(error.into()),
         }
@@ -30,12 +40,20 @@ impl Segment {
 
     /// Opens a segment, a new one if there is none.
     pub(super) fn open_or_create(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { file: LockedFile::open_or_create(path)?, tails: Tails::default() })
+        Ok(Self::of(LockedFile::open_or_create(path)?))
+    }
+
+    pub(super) fn of(file: LockedFile) -> Self {
+        Self { file, tails: Tails::default(), waiting: Vec::new() }
     }
 
     /// What is in memory of a conversation, if that is what the file says, and enough. It takes no
     /// lock: the file is as it was left at this moment.
     pub(super) fn glance(&mut self, id: &ConversationId, wanted: Wanted) -> Option<&Tail> {
+        // Nobody is shown what may still be lost.
+        if self.tails.end(id) > self.file.written() {
+            self.commit();
+        }
         let tail = self.tails.enter(id)?;
         (tail.has(wanted) && self.file.is_current()).then_some(tail)
     }
@@ -47,14 +65,14 @@ impl Segment {
         id: &ConversationId,
         wanted: Wanted,
         work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
-    ) -> Option<Result<T, StoreError>> {
+    ) -> Option<Result<(T, Committed), StoreError>> {
         let tail = self.tails.enter(id).filter(|tail| tail.has(wanted))?;
         if !self.file.lock_at_once() {
             return None;
         }
         let done = work(&mut Held::new(id, &mut self.file, tail));
         self.tails.shorten(id);
-        Some(self.unlocked(done))
+        Some(done.map(|done| (done, self.committed())))
     }
 
     /// Works on a conversation, waiting for the segment and reading what is missing.
@@ -84,12 +102,43 @@ impl Segment {
         id: &ConversationId,
         owner: Option<&str>,
         messages: &[Message],
-    ) -> Option<Result<(), StoreError>> {
+    ) -> Option<Result<((), Committed), StoreError>> {
         if !self.file.lock_at_once() {
             return None;
         }
         let done = self.begin_locked(id, owner, messages);
-        Some(self.unlocked(done))
+        Some(done.map(|()| ((), self.committed())))
+    }
+
+    /// Whether somebody has to call [`Segment::commit`].
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_locked()
+    }
+
+    fn committed(&mut self) -> Committed {
+        let (sender, committed) = oneshot::channel();
+        self.waiting.push(sender);
+        committed
+    }
+
+    /// Writes what was changed since the lock was taken, gives it back, and tells everybody.
+    pub(super) fn commit(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        // A lock that cannot be given back would stop every other process.
+        let written = self.write().and(self.file.unlock());
+        for waiting in self.waiting.drain(..) {
+            let told =
+                written.as_ref().map(|()| ()).map_err(|error| Error::new(error.kind(), error.to_string()).into());
+            // Nobody to tell: the change is kept all the same.
+            let _ = waiting.send(told);
+        }
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        // What could not be written must not stay in memory.
+        self.file.write().inspect_err(|_| self.tails = Tails::default())
     }
 
     /// Begins a conversation.
@@ -166,17 +215,13 @@ impl Segment {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<Result<T, Replaced>, StoreError> {
+        self.commit();
         if let Err(replaced) = self.file.lock()? {
             return Ok(Err(replaced));
         }
         let done = work(self);
-        self.unlocked(done).map(Ok)
-    }
-
-    /// Gives the lock back. One that cannot be given back would stop every other process.
-    fn unlocked<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.file.unlock()?;
-        done
+        self.write().and(self.file.unlock())?;
+        done.map(Ok)
     }
 
     /// Takes in what other processes wrote.

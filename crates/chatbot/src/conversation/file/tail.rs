@@ -31,6 +31,8 @@ pub(super) struct Tail {
     pub(super) last: u64,
     /// Bytes of all its lines.
     pub(super) size: u64,
+    /// Where in the file the last line ends that this process wrote of it.
+    pub(super) end: u64,
     /// Messages with the bytes of the line that says them.
     messages: BTreeMap<u64, (usize, Message)>,
     kept: usize,
@@ -98,6 +100,11 @@ pub(super) struct Tails {
 }
 
 impl Tails {
+    /// Where in the file the last line ends that this process wrote of a conversation.
+    pub(super) fn end(&self, id: &ConversationId) -> u64 {
+        self.tails.get(id).map_or(0, |tail| tail.end)
+    }
+
     /// A conversation to work on.
     pub(super) fn enter(&mut self, id: &ConversationId) -> Option<&mut Tail> {
         self.now += 1;

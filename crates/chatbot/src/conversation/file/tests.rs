@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{MemoryStore, Role, Status, StoredMessage};
 use super::held::LARGEST;
+use super::locked::LockedFile;
 use super::*;
 
 fn message(text: &str) -> Message {
@@ -318,4 +319,58 @@ async fn more_conversations_than_files_stay_open() {
     }
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
     assert!(descriptors < 600, "{descriptors} files are open");
+}
+
+#[tokio::test]
+async fn what_is_written_at_the_same_moment_is_there_when_each_writer_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, other) = (FileStore::open(directory.path()).unwrap(), FileStore::open(directory.path()).unwrap());
+    let keys: Vec<_> = std::iter::repeat_with(|| key_of(&store)).take(20).collect();
+    store.create(&keys[0], None, &[message("opens the segment")]).await.unwrap();
+    let talk = |key: ConversationKey| {
+        let (store, other) = (store.clone(), other.clone());
+        async move {
+            store.create(&key, None, &[message("a")]).await.unwrap();
+            assert_eq!(texts(&other.load(&key, 9).await.unwrap().messages), [(1, "a")]);
+            // Two at once in one conversation, and a reader in between.
+            let twice = [[message("b")], [message("c")]];
+            let [one, two] = twice.each_ref().map(|messages| store.append(&key, State::Bot, messages));
+            let (one, two, read) = tokio::join!(one, two, store.load(&key, 9));
+            assert_eq!([one.unwrap(), two.unwrap()], [2, 3]);
+            assert!(!read.unwrap().messages.is_empty());
+            assert_eq!(texts(&other.load(&key, 9).await.unwrap().messages), [(1, "a"), (2, "b"), (3, "c")]);
+        }
+    };
+    futures_util::future::join_all(keys.iter().skip(1).cloned().map(talk)).await;
+    assert_eq!(files(directory.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_is_told_to_every_writer_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = FileStore::open(directory.path()).unwrap();
+    let keys = [key_of(&store), key_of(&store)];
+    for key in &keys {
+        store.create(key, None, &[message("a")]).await.unwrap();
+    }
+    // The same file, but open for reading only: every write fails.
+    let path = store.path(&keys[0]);
+    let mut broken = Segment::of(LockedFile::of(std::fs::File::open(&path).unwrap()));
+    let known = |segment: &mut Segment, key: &ConversationKey| {
+        segment.patiently(&key.id, Wanted::Last(9), |held| Ok(held.last())).unwrap().unwrap()
+    };
+    assert_eq!(keys.each_ref().map(|key| known(&mut broken, key)), [1, 1]);
+    let append = |segment: &mut Segment, key: &ConversationKey| {
+        let done = segment.at_once(&key.id, Wanted::Last(1), |held| held.append(State::Bot, &[message("lost")]));
+        done.unwrap().unwrap()
+    };
+    let told = keys.each_ref().map(|key| append(&mut broken, key));
+    broken.commit();
+    for (seq, committed) in told {
+        assert_eq!(seq, 2);
+        assert!(matches!(committed.await.unwrap(), Err(StoreError::Io(_))));
+    }
+    assert_eq!(keys.each_ref().map(|key| known(&mut broken, key)), [1, 1], "what was lost is not shown");
+    assert_eq!(texts(&store.load(&keys[0], 9).await.unwrap().messages), [(1, "a")]);
+    assert_eq!(store.append(&keys[0], State::Bot, &[message("b")]).await.unwrap(), 2, "nobody holds the file");
 }
