@@ -13,6 +13,7 @@ mod message;
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -46,12 +47,17 @@ pub trait ConversationStore: Send + Sync + fmt::Debug {
         &'a self,
         key: &'a ConversationKey,
         owner: Option<&'a str>,
-        messages: &'a [Message],
+        messages: &'a [Arc<Message>],
     ) -> StoreFuture<'a, ()>;
 
     /// Adds messages at the end, all or none; returns the number of the first one. Fails with
     /// [`StoreError::Conflict`] when the conversation is no longer in the state the caller saw.
-    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64>;
+    fn append<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        seen: State,
+        messages: &'a [Arc<Message>],
+    ) -> StoreFuture<'a, u64>;
 
     /// Replaces a message that is still being generated, by its end or by more of its text. Fails
     /// with [`StoreError::Conflict`] when it has ended already: the first end counts.

@@ -58,7 +58,7 @@ pub struct Turn {
 #[derive(Debug)]
 pub enum Replying {
     /// It is all there, and kept.
-    Whole(Box<Message>),
+    Whole(Arc<Message>),
     /// It is being generated.
     Live(watch::Receiver<Message>),
 }
@@ -75,7 +75,7 @@ impl Replying {
     /// The reply as it comes; one that is all there does not change any more.
     pub fn watch(self) -> watch::Receiver<Message> {
         match self {
-            Self::Whole(message) => watch::channel(*message).1,
+            Self::Whole(message) => watch::channel(Arc::unwrap_or_clone(message)).1,
             Self::Live(message) => message,
         }
     }
@@ -105,23 +105,22 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
 
     let history = before.as_ref().map_or(told, |before| &before.messages);
     let previous = history.iter().rev().map(|stored| &stored.message).find(|message| message.role == Role::User);
-    let reply = caller.tenant.engine.reply(message, previous.map(|message| message.text.as_str()), locale);
+    let mut reply = caller.tenant.engine.reply(message, previous.map(|message| message.text.as_str()), locale);
     app.metrics.reply(reply.outcome, reply.language, reply.follow_up);
 
     let writing = match reply.outcome {
         Outcome::Answer => None,
         Outcome::DidYouMean | Outcome::Handover => writing(app, caller, history, message, reply.language).await?,
     };
-    let provenance = provenance(&reply, message);
+    let provenance = provenance(&mut reply, message);
     let mut answer = Message::new(message_id(), Role::Assistant, String::new(), now_ms());
     let Some((writing, citations)) = writing else {
         answer.text = reply.text;
         answer.provenance = Some(provenance);
-        let turn = [asked, answer];
-        keep(app, caller, &key, before.as_ref(), &turn).await?;
-        let [asked, answer] = turn;
-        count_reply(app, &key, &asked.text, &answer);
-        return Ok(Turn { key, reply: Replying::Whole(Box::new(answer)) });
+        let answer = Arc::new(answer);
+        keep(app, caller, &key, before.as_ref(), &[asked.into(), Arc::clone(&answer)]).await?;
+        count_reply(app, &key, message, &answer);
+        return Ok(Turn { key, reply: Replying::Whole(answer) });
     };
 
     answer.status = Status::Generating;
@@ -133,7 +132,7 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
         citations,
         ..provenance.clone()
     });
-    let seq = keep(app, caller, &key, before.as_ref(), &[asked, answer.clone()]).await? + 1;
+    let seq = keep(app, caller, &key, before.as_ref(), &[asked.into(), answer.clone().into()]).await? + 1;
     let fallback =
         Fallback { tenant: Arc::clone(&caller.tenant), question: message.to_owned(), text: reply.text, provenance };
     let live = Hub::start(app, key.clone(), seq, answer, writing, fallback);
@@ -146,7 +145,7 @@ async fn keep(
     caller: &Caller,
     key: &ConversationKey,
     before: Option<&Conversation>,
-    messages: &[Message],
+    messages: &[Arc<Message>],
 ) -> Result<u64, Problem> {
     let kept = match before {
         Some(before) => app.store.append(key, before.state, messages).await,
@@ -165,6 +164,7 @@ async fn silent(
     asked: Message,
     locale: Option<Language>,
 ) -> Result<Turn, Problem> {
+    let asked = Arc::new(asked);
     let kept = app.store.append(&key, State::Human, std::slice::from_ref(&asked)).await;
     kept.map_err(|error| app.store_problem(error))?;
     count_message(app, &key, false, &asked.text);
@@ -180,8 +180,8 @@ async fn silent(
         citations: Vec::new(),
         usage: usage(&asked.text, ""),
     };
-    let answer = Message { text: String::new(), provenance: Some(provenance), ..asked };
-    Ok(Turn { key, reply: Replying::Whole(Box::new(answer)) })
+    let answer = Message { text: String::new(), provenance: Some(provenance), ..Arc::unwrap_or_clone(asked) };
+    Ok(Turn { key, reply: Replying::Whole(answer.into()) })
 }
 
 /// One reply at a time: the next question may depend on it.
@@ -224,7 +224,8 @@ async fn writing(
     Ok(writing.map(|writing| (writing, citations)))
 }
 
-fn provenance(reply: &Reply, message: &str) -> Provenance {
+/// Where a reply of the engine comes from; takes its citations.
+fn provenance(reply: &mut Reply, message: &str) -> Provenance {
     let (source, finish_reason) = match reply.outcome {
         Outcome::Answer => (Source::Faq, FinishReason::Stop),
         Outcome::DidYouMean => (Source::Faq, FinishReason::Clarify),
@@ -237,7 +238,7 @@ fn provenance(reply: &Reply, message: &str) -> Provenance {
         source,
         model: None,
         finish_reason,
-        citations: reply.citations.clone(),
+        citations: std::mem::take(&mut reply.citations),
         usage: usage(message, &reply.text),
     }
 }

@@ -9,7 +9,7 @@ mod tail;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use held::Held;
@@ -90,9 +90,7 @@ impl FileStore {
             let first = !held.is_open();
             let changed = change(&mut held);
             if first && held.is_open() {
-                // It runs after everything that is ready to run now.
-                let segment = Arc::clone(&segment);
-                tokio::spawn(async move { segment.lock().unwrap_or_else(PoisonError::into_inner).commit() });
+                commit_soon(&segment);
             }
             changed?
         };
@@ -138,6 +136,20 @@ impl FileStore {
     }
 }
 
+/// Commits what is changed now, after everything that is ready to run has run.
+fn commit_soon(segment: &Arc<Mutex<Segment>>) {
+    let segment = Arc::clone(segment);
+    tokio::spawn(async move {
+        if let Ok(mut segment) = segment.try_lock() {
+            return segment.commit();
+        }
+        // Whoever has the segment may be waiting for another process: that is nothing for the event loop, which has
+        // commits of other segments to do, and the other process may be waiting for one of them.
+        let commit = move || segment.lock().unwrap_or_else(PoisonError::into_inner).commit();
+        let _ = tokio::task::spawn_blocking(commit).await;
+    });
+}
+
 impl ConversationStore for FileStore {
     fn name(&self, tenant: &TenantId) -> std::io::Result<ConversationId> {
         self.open.name(tenant)
@@ -147,7 +159,7 @@ impl ConversationStore for FileStore {
         &'a self,
         key: &'a ConversationKey,
         owner: Option<&'a str>,
-        messages: &'a [Message],
+        messages: &'a [Arc<Message>],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             if let Some(done) = self.at_once(key, |segment| segment.begin_at_once(&key.id, owner, messages)).await {
@@ -164,7 +176,12 @@ impl ConversationStore for FileStore {
         })
     }
 
-    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64> {
+    fn append<'a>(
+        &'a self,
+        key: &'a ConversationKey,
+        seen: State,
+        messages: &'a [Arc<Message>],
+    ) -> StoreFuture<'a, u64> {
         Box::pin(async move {
             let append =
                 |segment: &mut Segment| segment.at_once(&key.id, Wanted::Last(1), |held| held.append(seen, messages));
@@ -178,13 +195,13 @@ impl ConversationStore for FileStore {
 
     fn revise<'a>(&'a self, key: &'a ConversationKey, seq: u64, message: &'a Message) -> StoreFuture<'a, ()> {
         Box::pin(async move {
+            let message = Arc::new(message.clone());
             let revise = |segment: &mut Segment| {
-                segment.at_once(&key.id, Wanted::After(seq - 1), |held| held.revise(seq, message))
+                segment.at_once(&key.id, Wanted::After(seq - 1), |held| held.revise(seq, &message))
             };
             if let Some(done) = self.at_once(key, revise).await {
                 return done;
             }
-            let message = message.clone();
             self.patiently(key, Wanted::After(seq - 1), move |held| held.revise(seq, &message)).await
         })
     }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -210,6 +212,6 @@ pub enum Rating {
 pub struct StoredMessage {
     /// Position in the conversation, from 1.
     pub seq: u64,
-    /// The message itself.
-    pub message: Message,
+    /// The message itself; stores and readers share it.
+    pub message: Arc<Message>,
 }

@@ -60,7 +60,7 @@ impl Test {
         else {
             panic!("the reply is the second message")
         };
-        message
+        Arc::unwrap_or_clone(message)
     }
 
     /// Waits for the end of the reply, which must be kept by then.
@@ -198,13 +198,12 @@ async fn a_drain_ends_replies_with_what_they_have() {
 #[tokio::test]
 async fn a_reply_whose_process_is_gone_becomes_a_failure() {
     let test = asked().await;
-    let mut orphan = test.kept().await;
-    orphan.lease_until_ms = Some(now_ms() - 1);
+    let orphan = Arc::new(Message { lease_until_ms: Some(now_ms() - 1), ..test.kept().await });
     let store = MemoryStore::default();
     store.create(&test.key, None, std::slice::from_ref(&orphan)).await.unwrap();
     let found = stored(&store, &test.key, 1).await.unwrap();
     assert_eq!((found.status, found.failure), (Status::Failed, Some(Failure::Interrupted)));
-    assert_eq!(store.load(&test.key, 1).await.unwrap().messages[0].message, found);
+    assert_eq!(store.load(&test.key, 1).await.unwrap().messages[0].message.as_ref(), &found);
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ fn split(mut messages: Vec<wire::Message>) -> Result<(Vec<StoredMessage>, String
     });
     let told = (1..)
         .zip(lines)
-        .map(|(seq, (role, text))| StoredMessage { seq, message: Message::new(String::new(), role, text, 0) });
+        .map(|(seq, (role, text))| StoredMessage { seq, message: Message::new(String::new(), role, text, 0).into() });
     Ok((told.collect(), question.content.map(wire::Content::text).unwrap_or_default()))
 }
 

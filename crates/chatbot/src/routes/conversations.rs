@@ -75,6 +75,7 @@ pub struct MessageView {
 
 impl From<StoredMessage> for MessageView {
     fn from(StoredMessage { seq, message }: StoredMessage) -> Self {
+        let message = Arc::unwrap_or_clone(message);
         let message = if message.is_orphaned(now_ms()) { interrupted(message) } else { message };
         let Message { id, role, text, at_ms, status, failure, provenance, feedback, .. } = message;
         let (outcome, source) = provenance.as_ref().map(|from| (from.outcome, from.source)).unzip();
@@ -197,7 +198,7 @@ fn replying(app: &Arc<App>, key: &ConversationKey, seq: u64, message: Message) -
     match (message.status, app.generations.find(key, &message.id)) {
         (Status::Generating, Some(generation)) => Replying::Live(generation.subscribe()),
         (Status::Generating, None) => Replying::Live(stream::follow(app, key, seq, message)),
-        _ => Replying::Whole(Box::new(message)),
+        _ => Replying::Whole(message.into()),
     }
 }
 
@@ -303,6 +304,7 @@ async fn reply(app: &App, caller: &Caller, key: &ConversationKey, message_id: &s
         )
     })?;
     let StoredMessage { seq, message } = found;
+    let message = Arc::unwrap_or_clone(message);
     if !message.is_orphaned(now_ms()) {
         return Ok((seq, message));
     }

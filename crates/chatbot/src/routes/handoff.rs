@@ -90,7 +90,8 @@ pub async fn reply(
 ) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
     let asked: AgentReply = body::json(request).await?;
-    let message = Message::new(message_id(), Role::Agent, text(&asked.text)?.to_owned(), now_ms());
+    let id = message_id();
+    let message = Arc::new(Message::new(id.clone(), Role::Agent, text(&asked.text)?.to_owned(), now_ms()));
     let state = app.conversation(&caller, &key, 1).await?.state;
     if state == Answering::Closed {
         return Err(Problem::closed());
@@ -98,7 +99,7 @@ pub async fn reply(
     handoff::transition(&app, &caller.tenant, &key, state, Answering::Human).await?;
     let kept = app.store.append(&key, Answering::Human, std::slice::from_ref(&message)).await;
     let seq = kept.map_err(|error| app.store_problem(error))?;
-    Ok(body::answer(&KeptReply { message_id: message.id, seq, state: Answering::Human }))
+    Ok(body::answer(&KeptReply { message_id: id, seq, state: Answering::Human }))
 }
 
 /// Who should answer.

@@ -1,5 +1,7 @@
 //! One conversation in a segment that nobody else writes to meanwhile.
 
+use std::sync::Arc;
+
 use super::super::{Conversation, ConversationId, Message, State, Status, StoreError};
 use super::line::LineOf;
 use super::locked::LockedFile;
@@ -32,7 +34,7 @@ impl<'a> Held<'a> {
     }
 
     /// Adds messages at the end; returns the number of the first.
-    pub(super) fn append(&mut self, seen: State, messages: &[Message]) -> Result<u64, StoreError> {
+    pub(super) fn append(&mut self, seen: State, messages: &[Arc<Message>]) -> Result<u64, StoreError> {
         if self.tail.state != seen {
             return Err(StoreError::Conflict);
         }
@@ -42,7 +44,7 @@ impl<'a> Held<'a> {
     }
 
     /// Writes a message that is still being generated again.
-    pub(super) fn revise(&mut self, seq: u64, message: &Message) -> Result<(), StoreError> {
+    pub(super) fn revise(&mut self, seq: u64, message: &Arc<Message>) -> Result<(), StoreError> {
         if self.message(seq)?.status != Status::Generating {
             return Err(StoreError::Conflict);
         }
@@ -53,7 +55,7 @@ impl<'a> Held<'a> {
     pub(super) fn change(&mut self, seq: u64, change: impl FnOnce(&mut Message)) -> Result<(), StoreError> {
         let mut message = self.message(seq)?.clone();
         change(&mut message);
-        self.write(seq, &[message])
+        self.write(seq, &[Arc::new(message)])
     }
 
     /// Goes from one state to another.
@@ -70,11 +72,11 @@ impl<'a> Held<'a> {
     }
 
     fn message(&self, seq: u64) -> Result<&Message, StoreError> {
-        self.tail.get(seq).ok_or(StoreError::NotFound)
+        self.tail.get(seq).map(Arc::as_ref).ok_or(StoreError::NotFound)
     }
 
     /// Writes messages under the numbers from `first` on, all or none.
-    pub(super) fn write(&mut self, first: u64, messages: &[Message]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, first: u64, messages: &[Arc<Message>]) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(1024);
         let mut lengths = Vec::with_capacity(messages.len());
         for (seq, message) in (first..).zip(messages) {
@@ -86,7 +88,7 @@ impl<'a> Held<'a> {
         }
         self.put(&bytes)?;
         for ((seq, message), length) in (first..).zip(messages).zip(lengths) {
-            self.tail.set(seq, length, message.clone());
+            self.tail.set(seq, length, Arc::clone(message));
         }
         Ok(())
     }

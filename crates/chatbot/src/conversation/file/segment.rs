@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{Error, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -101,7 +102,7 @@ impl Segment {
         &mut self,
         id: &ConversationId,
         owner: Option<&str>,
-        messages: &[Message],
+        messages: &[Arc<Message>],
     ) -> Option<Result<((), Committed), StoreError>> {
         if !self.file.lock_at_once() {
             return None;
@@ -129,8 +130,10 @@ impl Segment {
         // A lock that cannot be given back would stop every other process.
         let written = self.write().and(self.file.unlock());
         for waiting in self.waiting.drain(..) {
-            let told =
-                written.as_ref().map(|()| ()).map_err(|error| Error::new(error.kind(), error.to_string()).into());
+            let told = match &written {
+                Ok(()) => Ok(()),
+                Err(error) => Err(Error::new(error.kind(), error.to_string()).into()),
+            };
             // Nobody to tell: the change is kept all the same.
             let _ = waiting.send(told);
         }
@@ -146,7 +149,7 @@ impl Segment {
         &mut self,
         id: &ConversationId,
         owner: Option<&str>,
-        messages: &[Message],
+        messages: &[Arc<Message>],
     ) -> Result<Result<(), Replaced>, StoreError> {
         self.locked(|segment| {
             segment.catch_up()?;
@@ -158,7 +161,7 @@ impl Segment {
         &mut self,
         id: &ConversationId,
         owner: Option<&str>,
-        messages: &[Message],
+        messages: &[Arc<Message>],
     ) -> Result<(), StoreError> {
         let mut tail = Tail::new(owner);
         Held::new(id, &mut self.file, &mut tail).write(1, messages)?;

@@ -1,6 +1,7 @@
 //! The end of a conversation, in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use foldhash::HashMap;
 
@@ -34,7 +35,7 @@ pub(super) struct Tail {
     /// Where in the file the last line ends that this process wrote of it.
     pub(super) end: u64,
     /// Messages with the bytes of the line that says them.
-    messages: BTreeMap<u64, (usize, Message)>,
+    messages: BTreeMap<u64, (usize, Arc<Message>)>,
     kept: usize,
     used: u64,
 }
@@ -50,12 +51,12 @@ impl Tail {
         self.state = line.state;
         self.owner = line.owner.or(self.owner.take());
         if let Some(message) = line.message {
-            self.set(line.seq, bytes.len(), message);
+            self.set(line.seq, bytes.len(), message.into());
         }
     }
 
     /// Sets a message, whose line has so many bytes.
-    pub(super) fn set(&mut self, seq: u64, bytes: usize, message: Message) {
+    pub(super) fn set(&mut self, seq: u64, bytes: usize, message: Arc<Message>) {
         self.last = self.last.max(seq);
         self.kept += bytes;
         if let Some((before, _)) = self.messages.insert(seq, (bytes, message)) {
@@ -63,7 +64,7 @@ impl Tail {
         }
     }
 
-    pub(super) fn get(&self, seq: u64) -> Option<&Message> {
+    pub(super) fn get(&self, seq: u64) -> Option<&Arc<Message>> {
         self.messages.get(&seq).map(|(_, message)| message)
     }
 
@@ -78,7 +79,7 @@ impl Tail {
 
     /// The conversation with those of these messages that are in memory.
     pub(super) fn conversation(&self, seqs: impl Iterator<Item = u64>) -> Conversation {
-        let stored = |seq| Some(StoredMessage { seq, message: self.get(seq)?.clone() });
+        let stored = |seq| Some(StoredMessage { seq, message: Arc::clone(self.get(seq)?) });
         Conversation { owner: self.owner.clone(), state: self.state, messages: seqs.filter_map(stored).collect() }
     }
 

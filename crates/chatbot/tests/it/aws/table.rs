@@ -64,8 +64,8 @@ fn key() -> ConversationKey {
     ConversationKey { tenant: TenantId::default(), id: ConversationId::random().expect("random bits") }
 }
 
-fn message(text: &str) -> Message {
-    Message::new(format!("msg_{text}"), Role::User, text.to_owned(), 7)
+fn message(text: &str) -> Arc<Message> {
+    Arc::new(Message::new(format!("msg_{text}"), Role::User, text.to_owned(), 7))
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_conversation_is_kept_and_read_by_another_task() {
 async fn states_and_ends_are_decided_once() {
     let store = open(&table().await, RETENTION);
     let key = key();
-    let writing = Message { status: Status::Generating, ..message("") };
+    let writing = Arc::new(Message { status: Status::Generating, ..Arc::unwrap_or_clone(message("")) });
     store.create(&key, None, &[message("q"), writing]).await.unwrap();
     store.transition(&key, State::Bot, State::Human).await.unwrap();
     assert!(matches!(store.transition(&key, State::Bot, State::Closed).await, Err(StoreError::Conflict)));
@@ -111,7 +111,7 @@ async fn states_and_ends_are_decided_once() {
     store.rate(&key, 2, feedback.clone()).await.unwrap();
     assert!(matches!(store.rate(&key, 9, feedback.clone()).await, Err(StoreError::NotFound)));
     let reply = store.page(&key, 1, 1).await.unwrap().messages.remove(0).message;
-    assert_eq!((reply.text.as_str(), reply.feedback), ("the end", Some(feedback)));
+    assert_eq!((reply.text.as_str(), reply.feedback.clone()), ("the end", Some(feedback)));
     let nobody = self::key();
     assert!(matches!(store.transition(&nobody, State::Bot, State::Human).await, Err(StoreError::NotFound)));
 }
