@@ -5,10 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::synth;
+use crate::image::take_environment;
 use crate::workspace::{self, Target, Workspace};
+use crate::{deploy, synth};
 
+/// `build-image [args…] [--environment NAME]`: with an environment, `--push` goes to where that environment's images are.
 pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitCode> {
+    let (environment, arguments) = take_environment(arguments)?;
+    let arguments = arguments.as_slice();
     let help = given(arguments, &["--help", "-h"]);
     let repository = std::env::var_os("IMAGE_REPOSITORY").filter(|name| !name.is_empty());
     let asks_repository = !help && given(arguments, &["--push"]) && !given(arguments, &["--repository"]);
@@ -32,6 +36,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<ExitC
     }
     if asks_features {
         command.args(features(workspace)?);
+    }
+    if let Some(environment) = environment {
+        deploy::point_at(workspace, &mut command, &environment)?;
     }
     workspace::become_command(&mut command)
 }

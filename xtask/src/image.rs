@@ -54,7 +54,7 @@ fn no_environment(verb: &str) -> Problem {
 }
 
 /// The value of `--environment`, and the other arguments.
-fn take_environment(arguments: &[OsString]) -> Result<(Option<String>, Vec<OsString>)> {
+pub(crate) fn take_environment(arguments: &[OsString]) -> Result<(Option<String>, Vec<OsString>)> {
     const NAME: &str = "--environment";
     let mut others = arguments.to_vec();
     let Some(at) = others.iter().position(|argument| argument.to_str().is_some_and(|text| text.starts_with(NAME)))

@@ -60,7 +60,11 @@ impl EcrError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::NoRegion => "set AWS_REGION, for example `AWS_REGION=ap-northeast-1`".to_owned(),
+            Self::NoRegion => {
+                "set AWS_REGION, for example `AWS_REGION=ap-northeast-1`; or name the environment whose registry is meant: \
+                 `cargo xtask … --environment staging`"
+                    .to_owned()
+            }
             Self::UnknownRepository { .. } => {
                 "the registry stack creates it: `cargo xtask deploy staging` does that first".to_owned()
             }
