@@ -31,10 +31,11 @@ use crate::disk::{blocking, make_directory, private};
 /// than to fill, and a million of them a month.
 ///
 /// Whoever writes holds an exclusive lock on the segment, so any number of processes may use the
-/// directory. A turn is appended with one write; a line without its end is what a killed writer left
-/// and is ignored, then overwritten. A message written again under its number replaces the earlier
-/// one. Forgetting a conversation writes its segment anew without it. Data survives the process at
-/// once and the machine's power as soon as the system has written it out.
+/// directory. A turn is appended whole, together with the other turns of the same moment, and nobody is
+/// told before it is written; a line without its end is what a killed writer left and is ignored, then
+/// overwritten. A message written again under its number replaces the earlier one. Forgetting a
+/// conversation writes its segment anew without it. Data survives the process at once and the machine's
+/// power as soon as the system has written it out.
 ///
 /// The segments used last stay open, with the last messages of conversations used last. As long as
 /// no other process wrote to one, which its length tells, a turn costs a handful of system calls
