@@ -22,12 +22,15 @@ struct Loadable {
     layers: Vec<String>,
 }
 
-/// Writes the archive. `name` is what `docker load` and `podman load` call the image: `name:tag` for each tag. The same image gives the same
-/// bytes.
+/// Writes the archive, and makes the folder it is in. `name` is what `docker load` and `podman load` call the image:
+/// `name:tag` for each tag. The same image gives the same bytes.
 ///
 /// # Errors
 /// The file cannot be written; an older one is then still there.
 pub fn write(file: &Path, image: &Image, name: &str, tags: &[Tag]) -> Result<(), Error> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
     let mut partial = file.as_os_str().to_owned();
     partial.push(format!(".{}.tmp", std::process::id()));
     let partial = PathBuf::from(partial);

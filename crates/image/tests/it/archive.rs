@@ -14,9 +14,9 @@ fn tags() -> Vec<Tag> {
 #[test]
 fn one_file_is_an_oci_archive_and_a_docker_archive() {
     let scratch = tempfile::tempdir().expect("a directory");
-    let file = scratch.path().join("image.tar");
+    let file = scratch.path().join("folder/image.tar");
     let image = image(b"content");
-    archive::write(&file, &image, "smartbot", &tags()).expect("written");
+    archive::write(&file, &image, "smartbot", &tags()).expect("written, in a folder that was not there");
     let bytes = fs::read(&file).expect("the archive");
     archive::write(&file, &image, "smartbot", &tags()).expect("written again");
     assert_eq!(bytes, fs::read(&file).expect("the archive"), "the same bytes");
