@@ -40,7 +40,7 @@ pub struct Term {
     pub hash: u64,
     /// What kind of term it is.
     pub class: Class,
-    /// How much of the text it is, beside others as rare. The terms of a word sum up to [`WORD`], however long it is;
+    /// How much of the text it is, beside others as rare: the terms of a word sum up to the same, however long it is;
     /// so do, about, those of a CJK character.
     pub share: f32,
     /// The units it is made of.
