@@ -60,11 +60,11 @@ impl Members<'_> {
         self.written = self.written.and_then(|()| write!(self.writer, "{value}"));
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    fn text(&mut self, name: &str, value: impl fmt::Display) {
         self.begin(name);
         self.written = self.written.and_then(|()| {
             self.writer.write_char('"')?;
-            Escaped(&mut self.writer).write_str(value)?;
+            write!(Escaped(&mut self.writer), "{value}")?;
             self.writer.write_char('"')
         });
     }
@@ -96,12 +96,7 @@ impl fmt::Write for Escaped<'_, '_> {
 
 impl Visit for Members<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.begin(field.name());
-        self.written = self.written.and_then(|()| {
-            self.writer.write_char('"')?;
-            write!(Escaped(&mut self.writer), "{value:?}")?;
-            self.writer.write_char('"')
-        });
+        self.text(field.name(), format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -123,11 +123,11 @@ impl Tokeniser {
         let grams = letters[..length].windows(GRAM);
         let number = grams.len();
         let of_stem = if number > 0 { WORD - GRAMS } else { WORD };
-        analysis.terms.push(Term { hash: stem, class: Class::Stem, share: of_stem, units: at..at + 1 });
+        analysis.term(stem, Class::Stem, of_stem, at..at + 1);
         let share = GRAMS / number as f32;
         for gram in grams {
             let hash = hash(Class::Gram, gram.iter().map(|&c| u64::from(c)));
-            analysis.terms.push(Term { hash, class: Class::Gram, share, units: at..at + 1 });
+            analysis.term(hash, Class::Gram, share, at..at + 1);
         }
     }
 
@@ -155,13 +155,13 @@ impl Analysis {
             if let Some(previous) = previous {
                 self.pair(previous, c, at);
             }
-            self.term(single, class, at..at + 1);
+            self.term(single, class, 1.0, at..at + 1);
             previous = Some(c);
         }
     }
 
     fn pair(&mut self, previous: char, c: char, at: u32) {
-        self.term(hash(Class::Pair, [previous, c].map(u64::from)), Class::Pair, at - 1..at + 1);
+        self.term(hash(Class::Pair, [previous, c].map(u64::from)), Class::Pair, 1.0, at - 1..at + 1);
     }
 
     fn unit(&mut self, hash: u64) -> u32 {
@@ -169,8 +169,8 @@ impl Analysis {
         self.units.len() as u32 - 1
     }
 
-    fn term(&mut self, hash: u64, class: Class, units: Range<u32>) {
-        self.terms.push(Term { hash, class, share: 1.0, units });
+    fn term(&mut self, hash: u64, class: Class, share: f32, units: Range<u32>) {
+        self.terms.push(Term { hash, class, share, units });
     }
 }
 
