@@ -122,10 +122,7 @@ impl Source {
 
     /// What a build needs to clone the commit.
     pub(super) fn clone_statement(&self, project: &Project) -> Statement {
-        match self {
-            Source::Connection { arn, using } => Statement::allow("Source", [*using], [arn.clone()]),
-            Source::CodeCommit => Statement::allow("Source", ["codecommit:GitPull"], [repository(project)]),
-        }
+        self.statement(project, &["codecommit:GitPull"])
     }
 
     /// What the pipeline needs to read the branch.
@@ -138,9 +135,14 @@ impl Source {
             "codecommit:GetUploadArchiveStatus",
             "codecommit:UploadArchive",
         ];
+        self.statement(project, &read)
+    }
+
+    /// A connection is used in one way only, a repository of CodeCommit in as many as it has actions.
+    fn statement(&self, project: &Project, codecommit: &[&'static str]) -> Statement {
         match self {
             Source::Connection { arn, using } => Statement::allow("Source", [*using], [arn.clone()]),
-            Source::CodeCommit => Statement::allow("Source", read, [repository(project)]),
+            Source::CodeCommit => Statement::allow("Source", codecommit.iter().copied(), [repository(project)]),
         }
     }
 }
