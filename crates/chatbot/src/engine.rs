@@ -295,7 +295,9 @@ fn follow_up(shelf: &Shelf, alone: &Search<'_>, message: &str, previous: &str, a
 
 fn is_short(message: &str) -> bool {
     match Language::of(message) {
-        Some(Language::Ja) => normalise(message).chars().filter(|c| c.is_alphanumeric()).count() <= FOLLOW_UP_CJK,
+        Some(Language::Ja) => {
+            normalise(message).chars().filter(|&c| is_cjk(c) || c.is_alphanumeric()).count() <= FOLLOW_UP_CJK
+        }
         _ => message.split_whitespace().count() <= FOLLOW_UP_WORDS,
     }
 }

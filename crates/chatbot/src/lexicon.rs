@@ -4,9 +4,10 @@
 //! question, the concept is a search term of its own, so that 退会 finds 解約 and "refund" finds
 //! "money back". Tenants add groups in their knowledge; a small lexicon is built in.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
+
+use foldhash::HashMap;
 
 use crate::text::{Class, Hashed, Tokeniser, hash};
 
@@ -73,20 +74,24 @@ impl Lexicon {
     }
 
     /// The concepts mentioned, the longest phrasing at each place, from left to right.
-    pub fn mentions(&self, units: &[u64]) -> Vec<Mention> {
-        let mut mentions = Vec::new();
+    pub fn mentions(&self, units: &[u64]) -> impl Iterator<Item = Mention> {
         let mut at = 0;
-        while at < units.len() {
-            match self.longest(&units[at..]) {
-                Some((length, concepts)) => {
-                    let span = at as u32..(at + length) as u32;
-                    mentions.extend(concepts.iter().map(|&concept| Mention { concept, units: span.clone() }));
-                    at += length;
+        let phrasings = std::iter::from_fn(move || {
+            while at < units.len() {
+                let start = at;
+                match self.longest(&units[at..]) {
+                    Some((length, concepts)) => {
+                        at += length;
+                        return Some((start as u32..at as u32, concepts));
+                    }
+                    None => at += 1,
                 }
-                None => at += 1,
             }
-        }
-        mentions
+            None
+        });
+        phrasings.flat_map(|(units, concepts)| {
+            concepts.iter().map(move |&concept| Mention { concept, units: units.clone() })
+        })
     }
 
     fn longest(&self, units: &[u64]) -> Option<(usize, &[u64])> {
@@ -139,7 +144,7 @@ mod tests {
 
     fn mentions(lexicon: &Lexicon, text: &str) -> Vec<(u64, std::ops::Range<u32>)> {
         let units = Tokeniser::default().analyse(text).units;
-        lexicon.mentions(&units).into_iter().map(|mention| (mention.concept, mention.units)).collect()
+        lexicon.mentions(&units).map(|mention| (mention.concept, mention.units)).collect()
     }
 
     #[test]

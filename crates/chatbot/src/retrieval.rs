@@ -11,12 +11,15 @@ use std::ops::Range;
 pub use search::{Hit, Search};
 
 use crate::lexicon::{Lexicon, Mention, is_filler};
-use crate::text::{Class, Hashed, Tokeniser, hash};
+use crate::text::{Analysis, Class, Hashed, Term, Tokeniser, hash};
 
 /// How much the length of a field lowers the weight of its terms.
 const B: f32 = 0.75;
 /// A term in more than one of so many documents has its weights in a table instead of a list.
 const COMMON: usize = 4;
+
+/// Documents that are looked at together.
+const AT_ONCE: usize = 8;
 
 /// A part of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +73,7 @@ pub struct Index {
     verbatim: Hashed<u32>,
     /// (document, weight), in order of documents, for each term that few documents have.
     lists: Vec<(u32, f32)>,
-    /// One weight for each document, for each term that many documents have.
+    /// One weight for each document ([`Index::stride`]), for each term that many documents have.
     tables: Vec<f32>,
     documents: usize,
 }
@@ -86,23 +89,26 @@ struct Postings {
     table: bool,
 }
 
-/// A term of a text, and the concept that its words express, if they do.
-#[derive(Debug, Clone, Copy)]
-struct Said {
-    hash: u64,
-    class: Class,
-    /// See [`Term::share`](crate::text::Term::share).
-    share: f32,
-    concept: Option<u64>,
-}
-
 /// A text as the index sees it.
 #[derive(Debug)]
 struct Read {
-    /// Its terms and the concepts it mentions, with repetitions.
-    said: Vec<Said>,
-    /// The hash of all its units.
-    whole: u64,
+    analysis: Analysis,
+    /// The concepts it mentions.
+    mentions: Vec<Mention>,
+}
+
+impl Read {
+    /// The hash of the whole text.
+    fn whole(&self) -> u64 {
+        hash(Class::Concept, self.analysis.units.iter().copied())
+    }
+
+    /// The concept that the words of a term express, if they do.
+    fn concept(&self, term: &Term) -> Option<u64> {
+        let within =
+            |mention: &&Mention| mention.units.start <= term.units.start && term.units.end <= mention.units.end;
+        self.mentions.iter().find(within).map(|mention| mention.concept)
+    }
 }
 
 impl Index {
@@ -126,13 +132,15 @@ impl Index {
         for (number, texts) in (0_u32..).zip(documents) {
             let mut length = Counts::default();
             for (field, text) in texts {
-                let Read { said, whole } = index.read(text);
+                let read = index.read(text);
                 if field == Field::Asked {
-                    index.verbatim.entry(whole).or_insert(number);
+                    index.verbatim.entry(read.whole()).or_insert(number);
                 }
-                for said in said {
+                let terms = read.analysis.terms.iter().map(|term| (term.hash, term.class));
+                let concepts = read.mentions.iter().map(|mention| (mention.concept, Class::Concept));
+                for (hash, class) in terms.chain(concepts) {
                     length.add(field);
-                    let (_, postings) = found.entry(said.hash).or_insert_with(|| (said.class, Vec::new()));
+                    let (_, postings) = found.entry(hash).or_insert_with(|| (class, Vec::new()));
                     match postings.last_mut() {
                         Some((document, counts)) if *document == number => counts.add(field),
                         _ => postings.push((number, Counts::one(field))),
@@ -166,11 +174,16 @@ impl Index {
             return Postings { tells, start, length, table };
         }
         let start = self.tables.len();
-        self.tables.resize(start + self.documents, 0.0);
+        self.tables.resize(start + self.stride(), 0.0);
         for (document, weight) in weights {
             self.tables[start + document as usize] = weight;
         }
-        Postings { tells, start: start as u32, length: self.documents as u32, table }
+        Postings { tells, start: start as u32, length: self.stride() as u32, table }
+    }
+
+    /// How long a list of something for each document is: so that it can be worked on [`AT_ONCE`] at a time.
+    fn stride(&self) -> usize {
+        self.documents.next_multiple_of(AT_ONCE)
     }
 
     /// Number of documents.
@@ -190,31 +203,14 @@ impl Index {
 
     /// Looks a question up.
     pub fn ask(&self, question: &str) -> Search<'_> {
-        Search::new(self, self.read(question))
+        Search::new(self, &self.read(question))
     }
 
     fn read(&self, text: &str) -> Read {
         let analysis = self.tokeniser.analyse(text);
-        let mut mentions = Lexicon::support().mentions(&analysis.units);
-        mentions.extend(self.synonyms.mentions(&analysis.units));
-        let within = |mention: &&Mention, units: &Range<u32>| {
-            mention.units.start <= units.start && units.end <= mention.units.end
-        };
-        let concept = |units| mentions.iter().find(|mention| within(mention, units)).map(|mention| mention.concept);
-        let terms = analysis.terms.iter().map(|term| Said {
-            hash: term.hash,
-            class: term.class,
-            share: term.share,
-            concept: concept(&term.units),
-        });
-        let concepts = mentions.iter().map(|mention| Said {
-            hash: mention.concept,
-            class: Class::Concept,
-            share: 1.0,
-            concept: None,
-        });
-        let whole = hash(Class::Concept, analysis.units.iter().copied());
-        Read { said: terms.chain(concepts).collect(), whole }
+        let mentions = [Lexicon::support(), &self.synonyms].into_iter();
+        let mentions = mentions.flat_map(|lexicon| lexicon.mentions(&analysis.units)).collect();
+        Read { analysis, mentions }
     }
 
     /// Changes the score of each document that a term is in by its weight there.

@@ -27,3 +27,9 @@ pub(crate) fn is_cjk(c: char) -> bool {
         | '\u{20000}'..='\u{323af}')
         && !matches!(c, '\u{30a0}' | '\u{30fb}') // ゠ and ・ separate
 }
+
+/// True for the commonest marks between CJK characters: 、。「」 and their like, which are no letters. Unicode's
+/// tables say so too, after a search.
+pub(crate) fn is_cjk_mark(c: char) -> bool {
+    matches!(c, '\u{3000}'..='\u{3004}' | '\u{3008}'..='\u{3020}')
+}

@@ -2,15 +2,18 @@
 
 use std::collections::hash_map::Entry;
 
-use super::{Index, Postings, Read, Said, score_weight};
-use crate::text::{Class, Hashed};
+use super::{AT_ONCE, Index, Postings, Read, score_weight};
+use crate::lexicon::Mention;
+use crate::text::Hashed;
 
 /// A question and what each document has of it.
 #[derive(Debug)]
 pub struct Search<'a> {
     index: &'a Index,
     sought: Vec<Sought<'a>>,
-    /// BM25 of each document.
+    /// The concepts it mentions that some document has.
+    concepts: Vec<&'a Postings>,
+    /// BM25 of each document, and of none: see [`Index::stride`].
     scores: Vec<f32>,
     /// The weight of the whole question.
     total: f32,
@@ -30,21 +33,29 @@ pub struct Hit {
 /// A term of a question, looked up.
 #[derive(Debug)]
 struct Sought<'a> {
-    said: Said,
-    weight: f32,
     own: Option<&'a Postings>,
-    concept: Option<&'a Postings>,
+    /// See [`Index::tells`].
+    weight: f32,
+    /// What a match is worth.
+    worth: f32,
+    /// The position of the concept that its words express.
+    concept: Option<u32>,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(index: &'a Index, Read { said, whole }: Read) -> Self {
-        let sought: Vec<Sought<'a>> = once(said).into_iter().map(|said| Sought::of(index, said)).collect();
+    pub(super) fn new(index: &'a Index, read: &Read) -> Self {
+        let known = |mention: &Mention| Some((mention.concept, index.terms.get(&mention.concept)?));
+        let mut concepts: Vec<_> = read.mentions.iter().filter_map(known).collect();
+        concepts.sort_unstable_by_key(|&(concept, _)| concept);
+        concepts.dedup_by_key(|&mut (concept, _)| concept);
+        let sought = once(index, read, &concepts);
         let total = sought.iter().map(|sought| sought.weight).sum();
-        let mut search = Self { index, sought, scores: vec![0.0; index.documents], total };
+        let concepts = concepts.into_iter().map(|(_, postings)| postings).collect();
+        let mut search = Self { index, sought, concepts, scores: vec![0.0; index.stride()], total };
         search.score();
         // What somebody wrote down as a phrasing of an entry means that entry, whatever else is like it.
-        if let Some(&document) = index.verbatim.get(&whole) {
-            search.scores[document as usize] += search.scores.iter().copied().fold(0.0, f32::max);
+        if let Some(&document) = index.verbatim.get(&read.whole()) {
+            search.scores[document as usize] += largest(&search.scores);
         }
         search
     }
@@ -52,45 +63,54 @@ impl<'a> Search<'a> {
     /// The best documents, best first, at most `limit`. Equal scores keep the documents' order, so
     /// the same question always gets the same answer.
     pub fn best(&self, limit: usize) -> Vec<Hit> {
-        let mut best: Vec<(usize, f32)> = Vec::with_capacity(limit.min(self.scores.len()) + 1);
+        let mut best: Vec<Hit> = Vec::with_capacity(limit.min(self.index.documents) + 1);
         let mut least = 0.0;
-        for (document, &score) in self.scores.iter().enumerate() {
-            if score > least {
-                let at = best.partition_point(|&(_, other)| other >= score);
-                best.insert(at, (document, score));
-                best.truncate(limit);
-                if best.len() == limit {
-                    least = best.last().map_or(f32::INFINITY, |&(_, score)| score);
+        for (number, scores) in self.scores.as_chunks::<AT_ONCE>().0.iter().enumerate() {
+            // Most documents are far from the best: they are passed over together.
+            if largest(scores) <= least {
+                continue;
+            }
+            for (document, &score) in (number * AT_ONCE..).zip(scores) {
+                if score > least {
+                    let at = best.partition_point(|other| other.score >= score);
+                    best.insert(at, Hit { document, score, coverage: 0.0 });
+                    best.truncate(limit);
+                    if best.len() == limit {
+                        least = best.last().map_or(f32::INFINITY, |last| last.score);
+                    }
                 }
             }
         }
-        best.iter().map(|&(document, score)| Hit { document, score, coverage: self.coverage(document) }).collect()
+        for hit in &mut best {
+            hit.coverage = self.coverage(hit.document);
+        }
+        best
     }
 
     /// Share of the question's weight that a document has, 0 to 1.
     pub fn coverage(&self, document: usize) -> f32 {
+        let holds = |postings: &Postings| self.index.holds(postings, document);
         let covered = |sought: &&Sought<'_>| {
-            [sought.own, sought.concept].into_iter().flatten().any(|postings| self.index.holds(postings, document))
+            sought.own.is_some_and(holds)
+                || sought.concept.is_some_and(|concept| holds(self.concepts[concept as usize]))
         };
         let covered: f32 = self.sought.iter().filter(covered).map(|sought| sought.weight).sum();
         if covered > 0.0 { (covered / self.total).min(1.0) } else { 0.0 }
     }
 
     fn score(&mut self) {
-        let Self { index, sought, scores, .. } = self;
+        let Self { index, sought, concepts, scores, .. } = self;
         let add = |score: &mut f32, weight: f32| *score += weight;
-        let concepts = sought.iter().filter(|sought| sought.said.class == Class::Concept);
-        let words = || sought.iter().filter(|sought| sought.said.class != Class::Concept);
-        for own in words().filter(|word| word.concept.is_none()).filter_map(|word| word.own) {
+        for own in sought.iter().filter(|word| word.concept.is_none()).filter_map(|word| word.own) {
             index.update(own, scores, add);
         }
         let mut expressed = Vec::new();
-        for (concept, postings) in concepts.filter_map(|concept| Some((concept.said.hash, concept.own?))) {
+        for (concept, postings) in (0..).zip(concepts) {
             expressed.clear();
             expressed.resize(scores.len(), 0.0);
             let mut worth = 0.0;
-            for word in words().filter(|word| word.said.concept == Some(concept)) {
-                worth += score_weight(word.said.class);
+            for word in sought.iter().filter(|word| word.concept == Some(concept)) {
+                worth += word.worth;
                 if let Some(own) = word.own {
                     index.update(own, &mut expressed, add);
                 }
@@ -102,28 +122,32 @@ impl<'a> Search<'a> {
     }
 }
 
-impl<'a> Sought<'a> {
-    fn of(index: &'a Index, said: Said) -> Self {
-        let own = index.terms.get(&said.hash);
-        let tells = own.map_or_else(|| index.tells(said.hash, said.class, 0), |postings| postings.tells);
-        let concept = said.concept.and_then(|concept| index.terms.get(&concept));
-        Self { said, weight: tells * said.share, own, concept }
-    }
+/// The largest of these scores; none is below 0. Unlike `f32::max` this need not care for what is no number, and so takes an
+/// instruction a score.
+fn largest(scores: &[f32]) -> f32 {
+    scores.iter().fold(0.0, |largest, &score| if score > largest { score } else { largest })
 }
 
-/// Said twice counts once, as part of a concept if it ever is.
-fn once(said: Vec<Said>) -> Vec<Said> {
-    let mut places = Hashed::with_capacity_and_hasher(said.len(), Default::default());
-    let mut once: Vec<Said> = Vec::with_capacity(said.len());
-    for said in said {
-        match places.entry(said.hash) {
+/// The terms of a question. Said twice counts once, as part of a concept if it ever is.
+fn once<'a>(index: &'a Index, read: &Read, concepts: &[(u64, &Postings)]) -> Vec<Sought<'a>> {
+    let terms = &read.analysis.terms;
+    let mut places = Hashed::with_capacity_and_hasher(terms.len(), Default::default());
+    let mut once: Vec<Sought<'a>> = Vec::with_capacity(terms.len());
+    for term in terms {
+        let concept = read.concept(term);
+        let concept = concept.and_then(|concept| concepts.iter().position(|&(known, _)| known == concept));
+        let concept = concept.map(|position| position as u32);
+        match places.entry(term.hash) {
             Entry::Vacant(place) => {
                 place.insert(once.len());
-                once.push(said);
+                let own = index.terms.get(&term.hash);
+                let tells = own.map_or_else(|| index.tells(term.hash, term.class, 0), |postings| postings.tells);
+                let (weight, worth) = (tells * term.share, score_weight(term.class));
+                once.push(Sought { own, weight, worth, concept });
             }
             Entry::Occupied(place) => {
                 let before = &mut once[*place.get()];
-                before.concept = before.concept.or(said.concept);
+                before.concept = before.concept.or(concept);
             }
         }
     }

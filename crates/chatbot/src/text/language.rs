@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::is_cjk;
+use super::{is_cjk, is_cjk_mark};
 
 /// A language the service answers in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -21,13 +21,16 @@ impl Language {
     ///
     /// A message with neither (digits, punctuation, emoji) has no language of its own.
     pub fn of(text: &str) -> Option<Language> {
+        if text.is_ascii() {
+            return text.bytes().any(|b| b.is_ascii_alphabetic()).then_some(Language::En);
+        }
         let (mut cjk, mut latin) = (0_usize, 0_usize);
         for c in text.chars() {
             if c.is_ascii() {
                 latin += usize::from(c.is_ascii_alphabetic());
             } else if is_cjk(c) {
                 cjk += 1;
-            } else if c.is_alphabetic() {
+            } else if !is_cjk_mark(c) && c.is_alphabetic() {
                 latin += 1;
             }
         }

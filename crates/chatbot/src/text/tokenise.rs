@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use foldhash::HashMap;
 use rust_stemmers::{Algorithm, Stemmer};
 
-use super::{is_cjk, normalise};
+use super::{is_cjk, is_cjk_mark, normalise};
 
 /// Words longer than this are cut: nobody asks for them, and their n-grams would only cost.
 const LONGEST_WORD: usize = 64;
@@ -84,9 +84,10 @@ impl Tokeniser {
     /// is no stop list: the weights of the index do its work.
     pub fn analyse(&self, text: &str) -> Analysis {
         let text = normalise(text);
-        // A word has fewer terms than letters, a CJK character two and three bytes.
+        // A CJK character has two terms and three bytes; a word has fewer for its letters, as a rule.
+        let characters = text.len() / 3;
         let mut analysis =
-            Analysis { units: Vec::with_capacity(text.len() / 3), terms: Vec::with_capacity(text.len()) };
+            Analysis { units: Vec::with_capacity(characters), terms: Vec::with_capacity(2 * characters) };
         let mut beside = None;
         let mut rest = text.as_str();
         while let Some(first) = rest.chars().next() {
@@ -187,7 +188,7 @@ impl Kind {
             if c.is_ascii_alphanumeric() { Kind::Word } else { Kind::Gap }
         } else if is_cjk(c) {
             Kind::Cjk
-        } else if c.is_alphanumeric() {
+        } else if !is_cjk_mark(c) && c.is_alphanumeric() {
             Kind::Word
         } else {
             Kind::Gap
