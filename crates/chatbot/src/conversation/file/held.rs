@@ -64,9 +64,7 @@ impl<'a> Held<'a> {
             return Err(StoreError::Conflict);
         }
         let line = LineOf { conversation: self.id, seq: self.tail.last, state: to, owner: None, message: None };
-        let mut bytes = Vec::new();
-        line.write_to(&mut bytes)?;
-        self.put(&bytes)?;
+        self.put(|_, bytes| line.write_to(bytes))?;
         self.tail.state = to;
         Ok(())
     }
@@ -77,29 +75,33 @@ impl<'a> Held<'a> {
 
     /// Writes messages under the numbers from `first` on, all or none.
     pub(super) fn write(&mut self, first: u64, messages: &[Arc<Message>]) -> Result<(), StoreError> {
-        let mut bytes = Vec::with_capacity(1024);
+        let conversation = self.id;
         let mut lengths = Vec::with_capacity(messages.len());
-        for (seq, message) in (first..).zip(messages) {
-            let before = bytes.len();
-            let owner = self.tail.owner.as_deref().filter(|_| seq == 1);
-            let line = LineOf { conversation: self.id, seq, state: self.tail.state, owner, message: Some(message) };
-            line.write_to(&mut bytes)?;
-            lengths.push(bytes.len() - before);
-        }
-        self.put(&bytes)?;
+        self.put(|tail, bytes| {
+            for (seq, message) in (first..).zip(messages) {
+                let before = bytes.len();
+                let owner = tail.owner.as_deref().filter(|_| seq == 1);
+                LineOf { conversation, seq, state: tail.state, owner, message: Some(message) }.write_to(bytes)?;
+                lengths.push(bytes.len() - before);
+            }
+            Ok(())
+        })?;
         for ((seq, message), length) in (first..).zip(messages).zip(lengths) {
             self.tail.set(seq, length, Arc::clone(message));
         }
         Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        if self.tail.size + bytes.len() as u64 > LARGEST {
-            return Err(StoreError::Full);
-        }
-        self.file.put(bytes);
-        self.tail.end = self.file.end();
-        self.tail.size += bytes.len() as u64;
+    /// Appends lines, unless they are too many.
+    fn put(&mut self, write: impl FnOnce(&Tail, &mut Vec<u8>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let Self { file, tail, .. } = self;
+        let size = file.put(|bytes| {
+            let before = bytes.len();
+            write(tail, bytes)?;
+            let size = tail.size + (bytes.len() - before) as u64;
+            if size > LARGEST { Err(StoreError::Full) } else { Ok(size) }
+        })?;
+        (tail.end, tail.size) = (file.end(), size);
         Ok(())
     }
 }

@@ -12,6 +12,9 @@ use crate::disk::{open_or_create, private};
 /// How long to wait for another writer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The bytes that stay allocated for what will be written next.
+const KEPT: usize = 16 * 1024;
+
 /// The file, as far as it has been looked at.
 #[derive(Debug)]
 pub(super) struct LockedFile {
@@ -130,10 +133,18 @@ impl LockedFile {
         Ok(end)
     }
 
-    /// Lines to be appended.
-    pub(super) fn put(&mut self, lines: &[u8]) {
-        self.unwritten.extend_from_slice(lines);
-        self.end += lines.len() as u64;
+    /// Takes lines to be appended: what `write` adds, or nothing if it fails.
+    pub(super) fn put<T>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let before = self.unwritten.len();
+        let written = write(&mut self.unwritten);
+        if written.is_err() {
+            self.unwritten.truncate(before);
+        }
+        self.end += (self.unwritten.len() - before) as u64;
+        written
     }
 
     /// Where the file will end.
@@ -152,7 +163,7 @@ impl LockedFile {
             return Ok(());
         }
         let start = self.written();
-        let lines = std::mem::take(&mut self.unwritten);
+        let mut lines = std::mem::take(&mut self.unwritten);
         self.end = start;
         // What a killed writer left behind must not look like the end of our last line.
         if self.length != start {
@@ -165,6 +176,10 @@ impl LockedFile {
         }
         self.end = start + lines.len() as u64;
         self.length = self.end;
+        // The next ones have the same place.
+        lines.clear();
+        lines.shrink_to(KEPT);
+        self.unwritten = lines;
         Ok(())
     }
 }

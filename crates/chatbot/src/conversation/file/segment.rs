@@ -72,7 +72,7 @@ impl Segment {
             return None;
         }
         let done = work(&mut Held::new(id, &mut self.file, tail));
-        self.tails.shorten(id);
+        self.tails.shorten(id.as_str());
         Some(done.map(|done| (done, self.committed())))
     }
 
@@ -92,7 +92,7 @@ impl Segment {
             }
             let tail = segment.tails.enter(id).ok_or(StoreError::NotFound)?;
             let done = work(&mut Held::new(id, &mut segment.file, tail));
-            segment.tails.shorten(id);
+            segment.tails.shorten(id.as_str());
             done
         })
     }
@@ -166,7 +166,7 @@ impl Segment {
         let mut tail = Tail::new(owner);
         Held::new(id, &mut self.file, &mut tail).write(1, messages)?;
         self.tails.insert(id, tail);
-        self.tails.shorten(id);
+        self.tails.shorten(id.as_str());
         Ok(())
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Tail {
     /// Messages with the bytes of the line that says them.
     messages: BTreeMap<u64, (usize, Arc<Message>)>,
     kept: usize,
+    /// What of `kept` is in [`Tails::kept`].
+    counted: usize,
     used: u64,
 }
 
@@ -96,6 +98,8 @@ impl Tail {
 #[derive(Debug, Default)]
 pub(super) struct Tails {
     tails: HashMap<ConversationId, Tail>,
+    /// Bytes of lines that all of them keep.
+    kept: usize,
     /// Counts uses: the clock by which the oldest is found.
     now: u64,
 }
@@ -116,8 +120,15 @@ impl Tails {
 
     pub(super) fn insert(&mut self, id: &ConversationId, tail: Tail) -> &mut Tail {
         self.now += 1;
-        let kept = self.tails.entry(id.clone()).insert_entry(Tail { used: self.now, ..tail });
+        self.forget(id.as_str());
+        let kept = self.tails.entry(id.clone()).insert_entry(Tail { used: self.now, counted: 0, ..tail });
         kept.into_mut()
+    }
+
+    fn forget(&mut self, id: &str) {
+        if let Some(tail) = self.tails.remove(id) {
+            self.kept -= tail.counted;
+        }
     }
 
     /// Takes in a line that another process wrote, if its conversation is in memory. One that cannot
@@ -126,21 +137,25 @@ impl Tails {
         let Some(id) = Line::conversation(bytes) else { return };
         let Some(tail) = self.tails.get_mut(id) else { return };
         match Line::parse(bytes) {
-            Ok(line) => tail.apply(bytes, line),
-            Err(_) => drop(self.tails.remove(id)),
+            Ok(line) => {
+                tail.apply(bytes, line);
+                self.shorten(id);
+            }
+            Err(_) => self.forget(id),
         }
     }
 
     /// Lets go of a conversation's old messages, and of the conversations used longest ago when there is too much of all.
-    pub(super) fn shorten(&mut self, id: &ConversationId) {
+    pub(super) fn shorten(&mut self, id: &str) {
         if let Some(tail) = self.tails.get_mut(id) {
             tail.shorten();
+            self.kept = self.kept + tail.kept - tail.counted;
+            tail.counted = tail.kept;
         }
-        let mut kept: usize = self.tails.values().map(|tail| tail.kept).sum();
-        while kept > KEPT_BYTES && self.tails.len() > 1 {
+        while self.kept > KEPT_BYTES && self.tails.len() > 1 {
             let oldest = self.tails.iter().min_by_key(|(_, tail)| tail.used).map(|(id, _)| id.clone());
-            let Some(tail) = oldest.and_then(|id| self.tails.remove(&id)) else { return };
-            kept -= tail.kept;
+            let Some(oldest) = oldest else { return };
+            self.forget(oldest.as_str());
         }
     }
 }
