@@ -1,22 +1,24 @@
 //! Structured logs: one JSON object a line on standard output.
 
-use std::fmt::{self, Debug, Write as _};
+use std::fmt::{self, Debug};
+use std::io::Write as _;
 
+use serde::Serialize;
+use time::OffsetDateTime;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::Layer as _;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Starts logging what `filter` lets through. A panic becomes a log line too.
 pub fn start(filter: Targets) {
-    let lines = tracing_subscriber::fmt::layer().event_format(Line).with_filter(filter);
-    tracing_subscriber::registry().with(lines).init();
+    let lines = Lines(|line: &[u8]| {
+        // Where standard output is gone there is nowhere to say so.
+        let _ = std::io::stdout().lock().write_all(line);
+    });
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         // The panic's own text may quote what somebody wrote, so only its place is logged.
@@ -24,88 +26,61 @@ pub fn start(filter: Targets) {
     }));
 }
 
-/// An event as a line. The library's own JSON formatter also knows spans, which are not used here, and takes a tenth
-/// of a request's time.
-struct Line;
+/// Writes each event as a line. The library's own formatter also knows spans, which are not used here, and takes a
+/// tenth of a request's time.
+struct Lines<W>(W);
 
-impl<S, N> FormatEvent<S, N> for Line
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        writer.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut writer)?;
-        writer.write_str("\",\"level\":\"")?;
-        writer.write_str(event.metadata().level().as_str())?;
-        writer.write_str("\"")?;
-        let mut members = Members { writer, written: Ok(()) };
+impl<S: Subscriber, W: Fn(&[u8]) + 'static> Layer<S> for Lines<W> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut members = Members(Vec::with_capacity(512));
+        members.0.extend_from_slice(b"{\"timestamp\":\"");
+        timestamp(&mut members.0, OffsetDateTime::now_utc());
+        members.0.push(b'"');
+        members.member("level", event.metadata().level().as_str());
         event.record(&mut members);
-        members.text("target", event.metadata().target());
-        members.written?;
-        members.writer.write_str("}\n")
+        members.member("target", event.metadata().target());
+        members.0.extend_from_slice(b"}\n");
+        (self.0)(&members.0);
+    }
+}
+
+/// A time in UTC as RFC 3339 writes it, with microseconds.
+fn timestamp(line: &mut Vec<u8>, at: OffsetDateTime) {
+    let date =
+        [(at.year().unsigned_abs(), 4, b'-'), (u32::from(u8::from(at.month())), 2, b'-'), (at.day().into(), 2, b'T')];
+    let time = [(at.hour().into(), 2, b':'), (at.minute().into(), 2, b':'), (at.second().into(), 2, b'.')];
+    let micros = (at.microsecond(), 6, b'Z');
+    for (number, places, end) in date.into_iter().chain(time).chain([micros]) {
+        line.extend((0..places).rev().map(|place| b'0' + (number / 10_u32.pow(place) % 10) as u8));
+        line.push(end);
     }
 }
 
 /// Writes fields as members of an object.
-struct Members<'a> {
-    writer: Writer<'a>,
-    written: fmt::Result,
-}
+struct Members(Vec<u8>);
 
-impl Members<'_> {
-    /// A member whose value is valid JSON as it is displayed.
-    fn member(&mut self, name: &str, value: impl fmt::Display) {
-        self.begin(name);
-        self.written = self.written.and_then(|()| write!(self.writer, "{value}"));
-    }
-
-    fn text(&mut self, name: &str, value: impl fmt::Display) {
-        self.begin(name);
-        self.written = self.written.and_then(|()| {
-            self.writer.write_char('"')?;
-            write!(Escaped(&mut self.writer), "{value}")?;
-            self.writer.write_char('"')
-        });
-    }
-
-    fn begin(&mut self, name: &str) {
+impl Members {
+    fn member(&mut self, name: &str, value: impl Serialize) {
         // Names are identifiers: nothing in them needs escaping.
-        self.written = self.written.and_then(|()| {
-            self.writer.write_str(",\"")?;
-            self.writer.write_str(name)?;
-            self.writer.write_str("\":")
-        });
-    }
-}
-
-/// The inside of a JSON string (RFC 8259, section 7).
-struct Escaped<'a, 'b>(&'a mut Writer<'b>);
-
-impl fmt::Write for Escaped<'_, '_> {
-    fn write_str(&mut self, mut text: &str) -> fmt::Result {
-        let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
-        while let Some(at) = text.bytes().position(special) {
-            self.0.write_str(&text[..at])?;
-            write!(self.0, "\\u{:04x}", text.as_bytes()[at])?;
-            text = &text[at + 1..];
+        for part in [",\"", name, "\":"] {
+            self.0.extend_from_slice(part.as_bytes());
         }
-        self.0.write_str(text)
+        // Neither texts nor numbers can fail; what is no number to JSON becomes null.
+        let _ = serde_json::to_writer(&mut self.0, &value);
     }
 }
 
-impl Visit for Members<'_> {
+impl Visit for Members {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.text(field.name(), format_args!("{value:?}"));
+        self.member(field.name(), Displayed(format_args!("{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field.name(), value);
+        self.member(field.name(), value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no other numbers than finite ones.
-        if value.is_finite() { self.member(field.name(), value) } else { self.member(field.name(), "null") }
+        self.member(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -121,6 +96,15 @@ impl Visit for Members<'_> {
     }
 }
 
+/// A text that is not put together before it is written.
+struct Displayed<'a>(fmt::Arguments<'a>);
+
+impl Serialize for Displayed<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -129,24 +113,22 @@ mod tests {
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+    #[test]
+    fn times_are_written_as_in_rfc_3339() {
+        let written = |micros: i128| {
+            let mut line = Vec::new();
+            timestamp(&mut line, OffsetDateTime::from_unix_timestamp_nanos(micros * 1000).unwrap());
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(written(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(written(1_700_000_000_012_345), "2023-11-14T22:13:20.012345Z");
     }
 
     #[test]
     fn an_event_is_one_json_object_on_a_line_of_its_own() {
-        let written = Written::default();
-        let writer = written.clone();
-        let layer = tracing_subscriber::fmt::layer().event_format(Line).with_writer(move || writer.clone());
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let writer = Arc::clone(&written);
+        let layer = Lines(move |line: &[u8]| writer.lock().unwrap().extend_from_slice(line));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let missing: Option<&str> = None;
             let text = "two\nlines, a \"quote\", a \\ and \u{1}";
@@ -163,7 +145,7 @@ mod tests {
             );
             tracing::warn!(error = %"a \"displayed\" one", list = ?["日本語"], "again");
         });
-        let bytes = written.0.lock().unwrap().clone();
+        let bytes = written.lock().unwrap().clone();
         let lines: Vec<Value> =
             String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let [first, second] = &lines[..] else { panic!("two lines: {lines:?}") };
