@@ -3,6 +3,7 @@
 //! The route table says what each route needs ([`Access`]); [`guard`] turns the `Authorization`
 //! header into a [`Caller`] before any handler runs, so no handler can forget to ask.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
@@ -15,8 +16,9 @@ use crate::clock::now_ms;
 use crate::conversation::{Conversation, ConversationId, ConversationKey};
 use crate::cors;
 use crate::idempotency::{self, IDEMPOTENCY_KEY};
+use crate::limits::Standing;
 use crate::problem::Problem;
-use crate::tenant::{KeyKind, Scope, Scopes, Tenant, hash};
+use crate::tenant::{KeyKind, Scope, Tenant, hash};
 
 /// The header with which a tenant's server says for whom it asks.
 pub const END_USER: &str = "x-end-user";
@@ -48,24 +50,30 @@ pub struct Caller {
     pub tenant: Arc<Tenant>,
     /// How it was proven.
     pub proof: Proof,
-    /// What may be done.
-    pub scopes: Scopes,
     /// The person it is done for, where one is known. Conversations of others do not exist then.
     pub end_user: Option<String>,
 }
 
 /// How a caller showed who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
     /// Not at all: the demo's tenant is open.
     Nothing,
-    /// By a secret key, named by its id.
-    Key(String),
+    /// By a secret key, at this position among the tenant's.
+    Key(usize),
     /// By the token of a widget session.
     Session,
 }
 
 impl Caller {
+    /// Whether this caller has a right.
+    pub fn may(&self, scope: Scope) -> bool {
+        match self.proof {
+            Proof::Key(position) => self.tenant.settings.keys[position].scopes.contains(&scope),
+            Proof::Nothing | Proof::Session => scope == Scope::Chat,
+        }
+    }
+
     /// Names a conversation of this caller's tenant.
     pub fn conversation(&self, id: ConversationId) -> ConversationKey {
         ConversationKey { tenant: self.tenant.id().clone(), id }
@@ -90,65 +98,75 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// A response on its way.
+pub type Answered = Pin<Box<dyn Future<Output = Response> + Send>>;
+
 /// Lets a request through when it has the access its route needs and its tenant is not too fast.
-pub async fn guard<F>(
+///
+/// What can be decided is decided at once: a future that waits for the answer would carry the request along.
+pub fn guard(
     app: &Arc<App>,
     needs: Needs,
     request: Request,
-    next: impl FnOnce(Request) -> F + Send + 'static,
-) -> Response
-where
-    F: Future<Output = Response> + Send + 'static,
-{
+    next: impl FnOnce(Request) -> Answered + Send + 'static,
+) -> impl Future<Output = Response> + Send {
     let allowed = match needs.access {
         Access::Public => Ok(None),
         Access::Operator => operator(app, request.headers()).map(|()| None),
         Access::Tenant(scope) => authenticate(app, request.headers())
-            .and_then(|caller| if caller.scopes.contains(&scope) { Ok(Some(caller)) } else { Err(forbidden(scope)) }),
+            .and_then(|caller| if caller.may(scope) { Ok(Some(caller)) } else { Err(forbidden(scope)) }),
     };
-    let tenant = allowed.as_ref().ok().and_then(Option::as_ref).map(|caller| Arc::clone(&caller.tenant));
-    let origin = cors::allowed(app, tenant.as_deref(), request.headers());
-    let mut response = match allowed {
-        Ok(Some(caller)) => limited(app, caller, needs.once, request, next).await,
-        Ok(None) => next(request).await,
-        Err(problem) => problem.into_response(),
+    let tenant = allowed.as_ref().ok().and_then(Option::as_ref).map(|caller| &*caller.tenant);
+    let origin = cors::allowed(app, tenant, request.headers());
+    let (standing, answer) = match allowed {
+        Ok(Some(caller)) => limited(app, caller, needs.once, request, next),
+        Ok(None) => (None, next(request)),
+        Err(problem) => (None, refused(problem)),
     };
-    if let Some(origin) = origin {
-        cors::expose(response.headers_mut(), origin);
+    async move {
+        let mut response = answer.await;
+        if let Some(standing) = standing {
+            standing.describe(response.headers_mut());
+        }
+        if let Some(origin) = origin {
+            cors::expose(response.headers_mut(), origin);
+        }
+        response
     }
-    response
 }
 
-async fn limited<F>(
+fn limited(
     app: &Arc<App>,
     caller: Caller,
     once: bool,
     mut request: Request,
-    next: impl FnOnce(Request) -> F + Send + 'static,
-) -> Response
-where
-    F: Future<Output = Response> + Send + 'static,
-{
+    next: impl FnOnce(Request) -> Answered + Send + 'static,
+) -> (Option<Standing>, Answered) {
     let standing = app.rates.request(caller.tenant.id(), &caller.tenant.settings.limits);
     let key = request.headers().get(IDEMPOTENCY_KEY).filter(|_| once).cloned();
-    let mut response = match key {
-        _ if !standing.allowed => standing.problem("The tenant").into_response(),
-        // Rare, and its state is large: every request would carry it along.
-        Some(key) => Box::pin(idempotency::once(app, caller, &key, request, next)).await,
+    let answer = match key {
+        _ if !standing.allowed => refused(standing.problem("The tenant")),
+        Some(key) => {
+            let app = Arc::clone(app);
+            Box::pin(async move { idempotency::once(&app, caller, &key, request, next).await })
+        }
         None => {
             request.extensions_mut().insert(caller);
-            next(request).await
+            next(request)
         }
     };
-    standing.describe(response.headers_mut());
-    response
+    (Some(standing), answer)
+}
+
+fn refused(problem: Problem) -> Answered {
+    Box::pin(std::future::ready(problem.into_response()))
 }
 
 /// The caller of a request.
 pub fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let Some(token) = bearer(headers)? else {
         let tenant = app.tenants.open_tenant().ok_or_else(|| unauthorised("Send Authorization: Bearer <key>."))?;
-        return Ok(Caller { tenant, proof: Proof::Nothing, scopes: Scopes::from([Scope::Chat]), end_user: None });
+        return Ok(Caller { tenant, proof: Proof::Nothing, end_user: None });
     };
     if token.starts_with(crate::session::PREFIX) {
         return crate::session::caller(app, token, headers);
@@ -159,8 +177,7 @@ pub fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     if key.kind != KeyKind::Secret {
         return Err(unauthorised("A publishable key only opens widget sessions: POST /v1/widget/sessions."));
     }
-    let (proof, scopes) = (Proof::Key(key.id.clone()), key.scopes.clone());
-    Ok(Caller { tenant: found.tenant, proof, scopes, end_user: end_user(headers)? })
+    Ok(Caller { proof: Proof::Key(found.position), end_user: end_user(headers)?, tenant: found.tenant })
 }
 
 fn operator(app: &App, headers: &HeaderMap) -> Result<(), Problem> {

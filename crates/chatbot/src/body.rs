@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,20 +21,24 @@ pub const LARGE: usize = 2 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads a JSON body of at most [`SMALL`] bytes.
-pub async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "Unsupported media type",
-            "Send the body as application/json.",
-        ));
+pub fn json<T: DeserializeOwned>(request: Request) -> impl Future<Output = Result<T, Problem>> {
+    // Only the body is carried along.
+    let (is_json, body) = (is_json(request.headers()), request.into_body());
+    async move {
+        if !is_json {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Unsupported media type",
+                "Send the body as application/json.",
+            ));
+        }
+        let body = read(body, SMALL).await?;
+        serde_json::from_slice(&body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Problem::invalid("invalid_request", describe(&error)),
+            _ => Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "The body is not JSON", describe(&error)),
+        })
     }
-    let body = read(request.into_body(), SMALL).await?;
-    serde_json::from_slice(&body).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::invalid("invalid_request", describe(&error)),
-        _ => Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "The body is not JSON", describe(&error)),
-    })
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -61,11 +65,16 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
 
 /// A JSON answer that nobody may cache.
 pub fn answer<T: Serialize>(value: &T) -> Response {
-    // Most answers fit: growing step by step would copy them several times.
+    // Most answers fit, and so do the headers that are added later: growing step by step would copy them several times.
     let mut body = Vec::with_capacity(1024);
     match serde_json::to_writer(&mut body, value) {
         Ok(()) => {
-            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+            let mut response = Response::new(Body::from(body));
+            let headers = response.headers_mut();
+            headers.reserve(8);
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
         }
         Err(error) => {
             tracing::error!(error = %error, "an answer could not be written as JSON");
@@ -78,8 +87,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let Some((kind, subtype)) = value.split(';').next().and_then(|essence| essence.trim().split_once('/')) else {
+        return false;
+    };
+    let is = |end: Option<&str>, suffix: &str| end.is_some_and(|end| end.eq_ignore_ascii_case(suffix));
+    let suffix = subtype.rsplit_once('+').map(|(_, suffix)| suffix);
+    kind.eq_ignore_ascii_case("application") && (is(Some(subtype), "json") || is(suffix, "json"))
 }
 
 /// What is wrong with the JSON, and where. The parser's own text may quote what was sent: what it expected comes last, and is ours.

@@ -3,6 +3,8 @@
 //! Not by the `getrandom` crate: linked statically it opens /dev/urandom, and an empty root may have
 //! no /dev.
 
+use std::fmt;
+
 /// 128 random bits.
 pub fn bits() -> std::io::Result<u128> {
     let mut bytes = [0_u8; 16];
@@ -14,34 +16,48 @@ pub fn bits() -> std::io::Result<u128> {
     Ok(u128::from_be_bytes(bytes))
 }
 
-/// A prefix and 128 bits in hexadecimal that tell things apart without a system call. Whoever has seen some of
-/// them may guess others: nothing may be opened by one.
-pub fn unique(prefix: &str) -> String {
-    named(prefix, fastrand::u128(..))
+/// 128 bits that tell things apart without a system call. Whoever has seen some of them may guess others: nothing may be
+/// opened by one.
+pub fn unique() -> Digits {
+    Digits::of(fastrand::u128(..))
 }
 
 /// 128 random bits in hexadecimal.
 pub fn hex() -> std::io::Result<String> {
-    bits().map(digits)
+    Ok(Digits::of(bits()?).to_string())
 }
 
-/// The 32 hexadecimal digits of a number.
-pub fn digits(bits: u128) -> String {
-    named("", bits)
-}
+/// The 32 hexadecimal digits of a number, as text. Every request makes several of them, and formatting a `u128` takes
+/// ten times as long.
+#[derive(Debug, Clone, Copy)]
+pub struct Digits([u8; 32]);
 
-/// A prefix and the 32 hexadecimal digits of a number. Every request makes several such names, and formatting a
-/// `u128` takes ten times as long.
-pub fn named(prefix: &str, bits: u128) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
-        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+impl Digits {
+    /// Those of this number.
+    pub fn of(bits: u128) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+            pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+        }
+        Self(digits)
     }
-    let mut name = String::with_capacity(prefix.len() + digits.len());
-    name.push_str(prefix);
-    name.push_str(str::from_utf8(&digits).unwrap_or_default());
-    name
+
+    /// The digits as text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// A name that ends in them.
+    pub fn after(&self, prefix: &str) -> String {
+        [prefix, self.as_str()].concat()
+    }
+}
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +65,7 @@ mod tests {
     #[test]
     fn digits_are_those_of_the_number() {
         for bits in [0, 1, 0x0123_4567_89ab_cdef, u128::MAX, u128::MAX << 17] {
-            assert_eq!(super::digits(bits), format!("{bits:032x}"));
+            assert_eq!(super::Digits::of(bits).as_str(), format!("{bits:032x}"));
         }
     }
 }

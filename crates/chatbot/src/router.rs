@@ -1,6 +1,5 @@
 //! The whole route table, with what each route needs.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,7 +10,7 @@ use axum::routing::{MethodFilter, on};
 use http::{Method, StatusCode};
 
 use crate::access::Access::{self, Operator, Public, Tenant};
-use crate::access::{Needs, guard};
+use crate::access::{Answered, Needs, guard};
 use crate::app::App;
 use crate::cors::preflight;
 use crate::observe::observe;
@@ -96,57 +95,67 @@ struct Table {
 }
 
 impl Table {
-    fn get<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
+    fn get<T>(self, path: &'static str, access: Access, handler: impl Answering<T>) -> Self {
         self.on(Method::GET, MethodFilter::GET, path, Needs { access, once: false }, handler)
     }
 
-    fn post<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
+    fn post<T>(self, path: &'static str, access: Access, handler: impl Answering<T>) -> Self {
         self.on(Method::POST, MethodFilter::POST, path, Needs { access, once: false }, handler)
     }
 
     /// A `POST` that heeds `Idempotency-Key`.
-    fn once<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
+    fn once<T>(self, path: &'static str, access: Access, handler: impl Answering<T>) -> Self {
         self.on(Method::POST, MethodFilter::POST, path, Needs { access, once: true }, handler)
     }
 
-    fn put<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
+    fn put<T>(self, path: &'static str, access: Access, handler: impl Answering<T>) -> Self {
         self.on(Method::PUT, MethodFilter::PUT, path, Needs { access, once: false }, handler)
     }
 
-    fn delete<T: 'static>(self, path: &'static str, access: Access, handler: impl Handler<T, Arc<App>>) -> Self {
+    fn delete<T>(self, path: &'static str, access: Access, handler: impl Answering<T>) -> Self {
         self.on(Method::DELETE, MethodFilter::DELETE, path, Needs { access, once: false }, handler)
     }
 
-    fn on<T: 'static>(
+    fn on<T>(
         mut self,
         method: Method,
         filter: MethodFilter,
         path: &'static str,
         needs: Needs,
-        handler: impl Handler<T, Arc<App>>,
+        handler: impl Answering<T>,
     ) -> Self {
-        self.router = self.router.route(path, on(filter, Guarded { path, needs, handler }));
+        let answer: Arc<Answer> = Arc::new(move |request, app| handler.clone().call(request, app));
+        self.router = self.router.route(path, on(filter, Guarded { path, needs, answer }));
         self.routes.push(Route { method, path, needs });
         self
     }
 }
 
-/// A handler behind its guard. Not a layer, which would cost a request more than the guard itself does.
+/// What answers a request, whatever it takes from it.
+type Answer = dyn Fn(Request, Arc<App>) -> Answered + Send + Sync;
+
+/// A function that answers requests.
+trait Answering<T>: Handler<T, Arc<App>, Future = Answered> {}
+
+impl<T, H: Handler<T, Arc<App>, Future = Answered>> Answering<T> for H {}
+
+/// A handler behind its guard. Not a layer, which would cost a request more than the guard itself does; and one type
+/// for all handlers, or the guard would be compiled anew for each.
 #[derive(Clone)]
-struct Guarded<H> {
+struct Guarded {
     path: &'static str,
     needs: Needs,
-    handler: H,
+    answer: Arc<Answer>,
 }
 
-impl<T: 'static, H: Handler<T, Arc<App>>> Handler<T, Arc<App>> for Guarded<H> {
-    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+impl Handler<(), Arc<App>> for Guarded {
+    type Future = Answered;
 
-    fn call(self, request: Request, app: Arc<App>) -> Self::Future {
+    fn call(self, request: Request, app: Arc<App>) -> Answered {
         Box::pin(async move {
-            let Self { path, needs, handler } = self;
+            let Self { path, needs, answer } = self;
             let state = Arc::clone(&app);
-            let handle = move |request| handler.call(request, state);
+            let handle = move |request| answer(request, state);
             observe(&app, path, request, |request| guard(&app, needs, request, handle)).await
         })
     }

@@ -143,6 +143,9 @@ fn connection(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
+        // Whether the caller still listens shows when something is sent to it. To look for it all the time that a request is
+        // answered takes another 8 kB buffer for each.
+        .half_close(true)
         .max_buf_size(HEAD_LIMIT)
         .serve_connection(TokioIo::new(socket), service)
 }

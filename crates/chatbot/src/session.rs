@@ -18,7 +18,7 @@ use crate::clock::now_ms;
 use crate::conversation::TenantId;
 use crate::problem::Problem;
 use crate::random;
-use crate::tenant::{Found, KeyKind, Scope, Scopes, Tenant};
+use crate::tenant::{Found, KeyKind, Tenant};
 
 /// What a token begins with.
 pub const PREFIX: &str = "sbw_";
@@ -123,8 +123,7 @@ pub fn caller(app: &App, token: &str, headers: &HeaderMap) -> Result<Caller, Pro
         .filter(|tenant| tenant.settings.keys.iter().any(|key| key.id == claims.key && key.is_valid(now)));
     let tenant = tenant.ok_or_else(|| unauthorised("The session's key was revoked."))?;
     check_origin(&tenant, headers, false)?;
-    let (scopes, end_user) = (Scopes::from([Scope::Chat]), Some(claims.session));
-    Ok(Caller { tenant, proof: Proof::Session, scopes, end_user })
+    Ok(Caller { tenant, proof: Proof::Session, end_user: Some(claims.session) })
 }
 
 /// A browser may only speak for the tenant from the tenant's own pages. Other programs can lie about

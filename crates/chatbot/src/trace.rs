@@ -1,8 +1,9 @@
 //! W3C trace context: the `traceparent` of a request, logged with it and passed on to whatever it asks.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::task::futures::TaskLocalFuture;
 
-use crate::random;
+use crate::random::Digits;
 
 /// The header.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -30,8 +31,8 @@ impl Trace {
     }
 
     /// The id, as logs have it.
-    pub fn id(&self) -> String {
-        random::digits(self.id)
+    pub fn id(&self) -> Digits {
+        Digits::of(self.id)
     }
 
     /// What is sent on: our span is the parent.
@@ -40,8 +41,8 @@ impl Trace {
     }
 
     /// Does work as part of this trace.
-    pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
-        CURRENT.scope(self, work).await
+    pub fn scope<F: Future>(self, work: F) -> TaskLocalFuture<Self, F> {
+        CURRENT.scope(self, work)
     }
 }
 
@@ -82,7 +83,7 @@ mod tests {
         headers.insert(TRACEPARENT, HeaderValue::from_static(given));
         let sent = Trace::of(&headers).header();
         assert!(sent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-") && sent.ends_with("-01") && sent != given);
-        assert_ne!(Trace::of(&HeaderMap::new()).id(), Trace::of(&HeaderMap::new()).id());
+        assert_ne!(Trace::of(&HeaderMap::new()).id().as_str(), Trace::of(&HeaderMap::new()).id().as_str());
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
     let asked = Message::new(message_id(), Role::User, message.to_owned(), now_ms());
     match state {
         State::Bot | State::PendingHuman => {}
-        State::Human => return silent(app, caller, key, asked, locale).await,
+        // Rare, and its state is large: every request would carry it along.
+        State::Human => return Box::pin(silent(app, caller, key, asked, locale)).await,
         State::Closed => return Err(Problem::closed()),
     }
     refuse_while_generating(before.as_ref())?;
@@ -294,5 +295,5 @@ fn shorten(question: &str) -> String {
 
 /// A new message's id. It only means something within its conversation, whose id nobody can guess.
 pub fn message_id() -> String {
-    random::unique("msg_")
+    random::unique().after("msg_")
 }

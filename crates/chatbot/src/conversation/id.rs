@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::random;
+use crate::random::{self, Digits};
 
 /// A customer of ours: 1 to 64 characters of `a-z`, `0-9`, `-` and `_`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -58,7 +58,7 @@ impl ConversationId {
     }
 
     fn of(bits: u128) -> Self {
-        Self(random::named("cv_", bits).into())
+        Self(Digits::of(bits).after("cv_").into())
     }
 
     /// With what it is kept.

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::conversation::{ConversationId, MemoryStore, State, StoredMessage};
 use crate::knowledge::Knowledge;
 use crate::session::Signer;
-use crate::tenant::{Handoff, Registry, Scopes, Settings};
+use crate::tenant::{Handoff, Registry, Settings};
 use crate::turn::{self, Asked, Replying, Turn};
 
 /// Writes what the test says, when it says so.
@@ -44,7 +44,7 @@ async fn asked() -> Test {
     let mut app = App::new(&config, tenants, Box::new(MemoryStore::default()), Signer::new(b"test"));
     app.writer = Some(Arc::new(Script(Mutex::new(Some(pieces)))));
     let app = Arc::new(app);
-    let caller = Caller { tenant, proof: Proof::Nothing, scopes: Scopes::new(), end_user: None };
+    let caller = Caller { tenant, proof: Proof::Nothing, end_user: None };
     let Turn { key, reply } = turn::take(&app, &caller, says(None, "What is the capital of France?")).await.unwrap();
     let Replying::Live(reader) = reply else { panic!("the script was not asked") };
     Test { app, caller, pen, key, reader }

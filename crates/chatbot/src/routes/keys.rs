@@ -109,7 +109,7 @@ pub async fn list(caller: Caller) -> Response {
 )]
 pub async fn create(State(app): State<Arc<App>>, caller: Caller, request: Request) -> Result<Response, Problem> {
     let asked: KeyRequest = body::json(request).await?;
-    if !asked.scopes.is_subset(&caller.scopes) {
+    if !asked.scopes.iter().all(|&scope| caller.may(scope)) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "forbidden",

@@ -47,7 +47,7 @@ pub struct Found {
     /// Whose key it is.
     pub tenant: Arc<Tenant>,
     /// The key's position among the tenant's.
-    position: usize,
+    pub position: usize,
 }
 
 impl Found {
