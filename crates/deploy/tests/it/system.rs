@@ -25,10 +25,10 @@ impl System {
     pub(crate) fn start() -> Self {
         let programs = build_programs();
         let folder = tempfile::tempdir().expect("a folder");
-        let [production, production_test, staging, staging_test] = free_ports();
+        let [listen, production, production_test, staging, staging_test] = free_ports();
         let ports = [("9080", production), ("9081", production_test), ("9090", staging), ("9091", staging_test)];
         make_checkout(folder.path(), &programs, &ports);
-        let (endpoint, url) = serve(folder.path(), &programs, "127.0.0.1:0");
+        let (endpoint, url) = serve(folder.path(), &programs, &format!("127.0.0.1:{listen}"));
         Self { folder, programs, endpoint, url, production, staging }
     }
 
@@ -197,8 +197,13 @@ fn build_programs() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_deploy")).parent().expect("a folder").to_owned()
 }
 
+/// Ports for the endpoint and its listeners: different ones, and below those that the system gives to connections, which
+/// could take one between its choice and its use.
 fn free_ports<const N: usize>() -> [u16; N] {
-    let held = std::array::from_fn::<_, N, _>(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let own = std::process::id() * 97;
+    let ports = (0..).map(|step| 10_000 + (own.wrapping_add(step) % 20_000) as u16);
+    let mut held = ports.filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let held = std::array::from_fn::<_, N, _>(|_| held.next().expect("a free port"));
     held.map(|listener| listener.local_addr().expect("its address").port())
 }
 
