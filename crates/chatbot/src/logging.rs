@@ -1,6 +1,6 @@
 //! Structured logs: one JSON object a line on standard output.
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::io::Write as _;
 
 use serde::Serialize;
@@ -72,7 +72,7 @@ impl Members {
 
 impl Visit for Members {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.member(field.name(), Displayed(format_args!("{value:?}")));
+        self.member(field.name(), format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -93,15 +93,6 @@ impl Visit for Members {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.member(field.name(), value);
-    }
-}
-
-/// A text that is not put together before it is written.
-struct Displayed<'a>(fmt::Arguments<'a>);
-
-impl Serialize for Displayed<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 
