@@ -84,12 +84,13 @@ pub fn answer<T: Serialize>(value: &T) -> Response {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let Some((kind, subtype)) = value.split(';').next().and_then(|essence| essence.trim().split_once('/')) else {
-        return false;
-    };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
+    // What nearly everybody sends.
+    if value == "application/json" {
+        return true;
+    }
+    let essence = value.to_str().ok().and_then(|value| value.split(';').next());
+    let Some((kind, subtype)) = essence.and_then(|essence| essence.trim().split_once('/')) else { return false };
     let is = |end: Option<&str>, suffix: &str| end.is_some_and(|end| end.eq_ignore_ascii_case(suffix));
     let suffix = subtype.rsplit_once('+').map(|(_, suffix)| suffix);
     kind.eq_ignore_ascii_case("application") && (is(Some(subtype), "json") || is(suffix, "json"))

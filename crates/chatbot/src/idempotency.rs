@@ -48,6 +48,14 @@ impl IsReply {
     pub fn of(turn: &Turn) -> Self {
         Self { conversation: turn.key.id.clone(), message_id: turn.reply.id() }
     }
+
+    /// Marks the response of a request that has a key; nobody asks it of another one.
+    pub fn mark(reply: Option<Self>, mut response: Response) -> Response {
+        if let Some(reply) = reply {
+            response.extensions_mut().insert(reply);
+        }
+        response
+    }
 }
 
 /// Runs a request, once for each key.

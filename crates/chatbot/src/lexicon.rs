@@ -73,25 +73,21 @@ impl Lexicon {
         }
     }
 
-    /// The concepts mentioned, the longest phrasing at each place, from left to right.
-    pub fn mentions(&self, units: &[u64]) -> impl Iterator<Item = Mention> {
+    /// Adds the concepts mentioned, the longest phrasing at each place, from left to right.
+    pub fn find(&self, units: &[u64], mentions: &mut Vec<Mention>) {
+        if self.edges.is_empty() {
+            return;
+        }
         let mut at = 0;
-        let phrasings = std::iter::from_fn(move || {
-            while at < units.len() {
-                let start = at;
-                match self.longest(&units[at..]) {
-                    Some((length, concepts)) => {
-                        at += length;
-                        return Some((start as u32..at as u32, concepts));
-                    }
-                    None => at += 1,
-                }
-            }
-            None
-        });
-        phrasings.flat_map(|(units, concepts)| {
-            concepts.iter().map(move |&concept| Mention { concept, units: units.clone() })
-        })
+        while at < units.len() {
+            let start = at;
+            let Some((length, concepts)) = self.longest(&units[at..]) else {
+                at += 1;
+                continue;
+            };
+            at += length;
+            mentions.extend(concepts.iter().map(|&concept| Mention { concept, units: start as u32..at as u32 }));
+        }
     }
 
     fn longest(&self, units: &[u64]) -> Option<(usize, &[u64])> {
@@ -144,7 +140,9 @@ mod tests {
 
     fn mentions(lexicon: &Lexicon, text: &str) -> Vec<(u64, std::ops::Range<u32>)> {
         let units = Tokeniser::default().analyse(text).units;
-        lexicon.mentions(&units).map(|mention| (mention.concept, mention.units)).collect()
+        let mut mentions = Vec::new();
+        lexicon.find(&units, &mut mentions);
+        mentions.into_iter().map(|mention| (mention.concept, mention.units)).collect()
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Asked<'_> {
 
         let (status, latency) = (response.status().as_u16(), at.elapsed());
         app.metrics.request(route, method, status, latency);
-        let latency_ms = latency.as_micros() as f64 / 1000.0;
+        let latency_ms = latency.as_micros() as u64 as f64 / 1000.0;
         let code = problem.as_ref().map(|problem| problem.code);
         // Probes come every few seconds for ever; they are only worth a line when they fail.
         if self.is_probe() && status < 400 {

@@ -59,6 +59,16 @@ fn score_weight(class: Class) -> f32 {
     }
 }
 
+/// How much a term tells about a question: its rarity, unless it only wraps what is asked. A concept is no part of the
+/// question: its words are.
+fn tells(term: u64, class: Class, idf: f32) -> f32 {
+    match class {
+        Class::Concept => 0.0,
+        _ if is_filler(term) => (idf * FILLER.0).min(FILLER.1),
+        Class::Pair | Class::Kanji | Class::Kana | Class::Stem | Class::Gram => idf,
+    }
+}
+
 /// What a filler word tells about a question, as a share of what another word of its rarity would tell,
 /// and at most.
 const FILLER: (f32, f32) = (0.3, 0.5);
@@ -76,12 +86,14 @@ pub struct Index {
     /// One weight for each document ([`Index::stride`]), for each term that many documents have.
     tables: Vec<f32>,
     documents: usize,
+    /// The inverse document frequency of a term in no document: that of the rarest possible.
+    rarest: f32,
 }
 
 /// Where a term is found, and how much it tells.
 #[derive(Debug, Clone, Copy)]
 struct Postings {
-    /// See [`Index::tells`].
+    /// See [`tells`].
     tells: f32,
     start: u32,
     length: u32,
@@ -126,6 +138,7 @@ impl Index {
             lists: Vec::new(),
             tables: Vec::new(),
             documents: 0,
+            rarest: 0.0,
         };
         let mut lengths: Vec<Counts> = Vec::new();
         let mut found: Hashed<(Class, Vec<(u32, Counts)>)> = Hashed::default();
@@ -150,13 +163,14 @@ impl Index {
             lengths.push(length);
         }
         index.documents = lengths.len();
+        index.rarest = index.idf(1);
         let average = Counts::average(&lengths);
         for (term, (class, postings)) in found {
             let idf = index.idf(postings.len());
             let weigh = |(document, counts): (u32, Counts)| {
                 (document, idf * score_weight(class) * counts.saturated(lengths[document as usize], average))
             };
-            let tells = index.tells(term, class, postings.len());
+            let tells = tells(term, class, idf);
             let postings = index.keep(tells, postings.into_iter().map(weigh).collect());
             index.terms.insert(term, postings);
         }
@@ -208,8 +222,10 @@ impl Index {
 
     fn read(&self, text: &str) -> Read {
         let analysis = self.tokeniser.analyse(text);
-        let mentions = [Lexicon::support(), &self.synonyms].into_iter();
-        let mentions = mentions.flat_map(|lexicon| lexicon.mentions(&analysis.units)).collect();
+        let mut mentions = Vec::new();
+        for lexicon in [Lexicon::support(), &self.synonyms] {
+            lexicon.find(&analysis.units, &mut mentions);
+        }
         Read { analysis, mentions }
     }
 
@@ -233,19 +249,9 @@ impl Index {
         }
     }
 
-    /// How much a term tells about a question: its rarity, unless it only wraps what is asked. A concept is
-    /// no part of the question: its words are.
-    fn tells(&self, term: u64, class: Class, frequency: usize) -> f32 {
-        match class {
-            Class::Concept => 0.0,
-            _ if is_filler(term) => (self.idf(frequency) * FILLER.0).min(FILLER.1),
-            Class::Pair | Class::Kanji | Class::Kana | Class::Stem | Class::Gram => self.idf(frequency),
-        }
-    }
-
-    /// Inverse document frequency; a term of no document weighs as the rarest possible.
+    /// Inverse document frequency of a term that some document has.
     fn idf(&self, frequency: usize) -> f32 {
-        let (n, df) = (self.documents as f32, frequency.max(1) as f32);
+        let (n, df) = (self.documents as f32, frequency as f32);
         (1.0 + (n - df + 0.5) / (df + 0.5)).ln()
     }
 }

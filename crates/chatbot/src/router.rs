@@ -1,12 +1,13 @@
 //! The whole route table, with what each route needs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, MethodRouter};
 use http::{Method, StatusCode};
 
 use crate::access::Access::{self, Operator, Public, Tenant};
@@ -34,7 +35,11 @@ pub struct Route {
 
 /// The service.
 pub fn router(app: Arc<App>) -> Router {
-    table().router.fallback(not_found).method_not_allowed_fallback(method_not_allowed).with_state(app)
+    let paths = table().paths.into_iter();
+    let router = paths.fold(Router::new(), |router, (path, methods)| {
+        router.route(path, methods.fallback(move |state, request| method_not_allowed(path, state, request)))
+    });
+    router.fallback(not_found).with_state(app)
 }
 
 /// Every route, for tests and documentation.
@@ -90,7 +95,7 @@ fn table() -> Table {
 /// Collects routes, each behind its guard.
 #[derive(Default)]
 struct Table {
-    router: Router<Arc<App>>,
+    paths: BTreeMap<&'static str, MethodRouter<Arc<App>>>,
     routes: Vec<Route>,
 }
 
@@ -125,7 +130,8 @@ impl Table {
         handler: impl Answering<T>,
     ) -> Self {
         let answer: Arc<Answer> = Arc::new(move |request, app| handler.clone().call(request, app));
-        self.router = self.router.route(path, on(filter, Guarded { path, needs, answer }));
+        let methods = self.paths.remove(path).unwrap_or_default();
+        self.paths.insert(path, methods.on(filter, Guarded { path, needs, answer }));
         self.routes.push(Route { method, path, needs });
         self
     }
@@ -168,23 +174,21 @@ async fn not_found(State(app): State<Arc<App>>, request: Request) -> Response {
         "Nothing here",
         "POST /v1/chat asks a question; GET /version tells what runs.",
     );
-    unrouted(&app, request, problem).await
+    unrouted(&app, "unmatched", request, problem).await
 }
 
-async fn method_not_allowed(State(app): State<Arc<App>>, request: Request) -> Response {
+async fn method_not_allowed(path: &'static str, State(app): State<Arc<App>>, request: Request) -> Response {
     let problem = Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "Method not allowed",
         "The Allow header names the methods of this path.",
     );
-    unrouted(&app, request, problem).await
+    unrouted(&app, path, request, problem).await
 }
 
 /// A browser's question whether it may ask, or a request that nothing answers.
-async fn unrouted(app: &App, request: Request, problem: Problem) -> Response {
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
+async fn unrouted(app: &App, route: &str, request: Request, problem: Problem) -> Response {
     let answer = |request| std::future::ready(preflight(app, &request).unwrap_or_else(|| problem.into_response()));
     observe(app, route, request, answer).await
 }

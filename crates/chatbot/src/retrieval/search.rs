@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 
-use super::{AT_ONCE, Index, Postings, Read, score_weight};
+use super::{AT_ONCE, Index, Postings, Read, score_weight, tells};
 use crate::lexicon::Mention;
 use crate::text::Hashed;
 
@@ -34,7 +34,7 @@ pub struct Hit {
 #[derive(Debug)]
 struct Sought<'a> {
     own: Option<&'a Postings>,
-    /// See [`Index::tells`].
+    /// See [`tells`].
     weight: f32,
     /// What a match is worth.
     worth: f32,
@@ -141,7 +141,7 @@ fn once<'a>(index: &'a Index, read: &Read, concepts: &[(u64, &Postings)]) -> Vec
             Entry::Vacant(place) => {
                 place.insert(once.len());
                 let own = index.terms.get(&term.hash);
-                let tells = own.map_or_else(|| index.tells(term.hash, term.class, 0), |postings| postings.tells);
+                let tells = own.map_or_else(|| tells(term.hash, term.class, index.rarest), |own| own.tells);
                 let (weight, worth) = (tells * term.share, score_weight(term.class));
                 once.push(Sought { own, weight, worth, concept });
             }

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::body;
 use crate::conversation::{ConversationId, ConversationKey, FinishReason, Message, Source, Status, Usage};
 use crate::engine::{Citation, Outcome};
-use crate::idempotency::IsReply;
+use crate::idempotency::{IDEMPOTENCY_KEY, IsReply};
 use crate::observe::RequestId;
 use crate::problem::Problem;
 use crate::stream;
@@ -93,14 +93,17 @@ pub async fn chat(
     request: Request,
 ) -> Result<Response, Problem> {
     let wants_events = accepts_events(request.headers());
+    let once = request.headers().contains_key(IDEMPOTENCY_KEY);
     let asked: ChatRequest = body::json(request).await?;
     let message = text(&asked.message)?;
     let conversation = asked.conversation_id.as_deref().map(conversation_id).transpose()?;
     let locale = asked.locale.as_deref().and_then(Language::of_tag);
     // The question is kept before the first byte goes out: a lost connection loses nothing.
     let turn = turn::take(&app, &caller, Asked { conversation, message, locale, ..Asked::default() }).await?;
+    let is_reply = once.then(|| IsReply::of(&turn));
     // The body's word is more particular than the header's.
-    Ok(respond(&app, turn, asked.stream.unwrap_or(wants_events), request_id).await)
+    let response = respond(&app, turn, asked.stream.unwrap_or(wants_events), request_id).await;
+    Ok(IsReply::mark(is_reply, response))
 }
 
 /// Answers a request that was sent again under its `Idempotency-Key`: with the reply as it stands now.
@@ -113,14 +116,11 @@ pub async fn again(app: &Arc<App>, turn: Turn, request: Request) -> Result<Respo
 
 /// A turn's reply, as events or as one document.
 async fn respond(app: &Arc<App>, turn: Turn, events: bool, request_id: RequestId) -> Response {
-    let is_reply = IsReply::of(&turn);
-    let mut response = if events {
+    if events {
         stream::respond(Arc::clone(app), turn.key, turn.reply, 0, request_id)
     } else {
         finished(&turn.key, turn.reply).await.map(|message| whole(&turn.key, &message)).into_response()
-    };
-    response.extensions_mut().insert(is_reply);
-    response
+    }
 }
 
 /// Waits for the end of a reply.

@@ -20,7 +20,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::body;
 use crate::conversation::{Message, Role, StoredMessage};
-use crate::idempotency::IsReply;
+use crate::idempotency::{IDEMPOTENCY_KEY, IsReply};
 use crate::observe::RequestId;
 use crate::problem::Problem;
 use crate::turn::{self, Asked, Turn};
@@ -58,6 +58,7 @@ pub async fn create(
     Extension(request_id): Extension<RequestId>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let once = request.headers().contains_key(IDEMPOTENCY_KEY);
     let asked: CompletionRequest = body::json(request).await?;
     if asked.model != MODEL {
         return Err(no_model(&asked.model));
@@ -68,7 +69,9 @@ pub async fn create(
     let (told, question) = split(asked.messages)?;
     let question = Asked { conversation: None, told: &told, message: text(&question)?, locale: None };
     let turn = turn::take(&app, &caller, question).await?;
-    Ok(respond(&app, turn, asked.stream, asked.stream_options, request_id).await)
+    let is_reply = once.then(|| IsReply::of(&turn));
+    let response = respond(&app, turn, asked.stream, asked.stream_options, request_id).await;
+    Ok(IsReply::mark(is_reply, response))
 }
 
 /// Answers a request that was sent again under its `Idempotency-Key`: with the reply as it stands now.
@@ -80,15 +83,12 @@ pub async fn again(app: &Arc<App>, turn: Turn, request: Request) -> Result<Respo
 
 /// A turn's reply, in chunks or as one completion.
 async fn respond(app: &Arc<App>, turn: Turn, stream: bool, options: StreamOptions, request_id: RequestId) -> Response {
-    let is_reply = IsReply::of(&turn);
-    let mut response = if stream {
+    if stream {
         events::respond(app, turn, options.include_usage, request_id)
     } else {
         let message = finished(&turn.key, turn.reply).await;
         message.map(|message| body::answer(&wire::completion(&turn.key.id, &message))).into_response()
-    };
-    response.extensions_mut().insert(is_reply);
-    response
+    }
 }
 
 /// The models there are, in OpenAI's protocol: the tenant's bot.

@@ -215,13 +215,15 @@ fn operators_see_probes_version_and_metrics() {
     );
     ask(server.address, &json!({"message": "How do I reset my password?"}));
     get(server.address, "/no/such/path");
+    get(server.address, "/v1/chat");
     let response = get(server.address, "/metrics");
     assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let page = response.text();
     for line in [
         "http_requests_total{route=\"/v1/chat\",method=\"POST\",status=\"200\"} 1",
         "http_requests_total{route=\"unmatched\",method=\"GET\",status=\"404\"} 1",
-        "http_request_duration_seconds_count{route=\"/v1/chat\"} 1",
+        "http_requests_total{route=\"/v1/chat\",method=\"GET\",status=\"405\"} 1",
+        "http_request_duration_seconds_count{route=\"/v1/chat\"} 2",
         "smartbot_replies_total{outcome=\"answer\",language=\"en\"} 1",
         "smartbot_ready 1",
         "smartbot_build_info{version=\"0.1.0\",commit=\"abc1234\",environment=\"test\"} 1",
