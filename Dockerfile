@@ -25,7 +25,7 @@ RUN --mount=type=cache,id=smartbot-registry,target=/cargo/registry \
     --mount=type=secret,id=cargo-config,target=/cargo/config.toml \
     --mount=type=secret,id=ca-certificates,target=/run/secrets/ca-certificates \
     set -eu; \
-    export CARGO_HOME=/cargo; \
+    export CARGO_HOME=/cargo SOURCE_DATE_EPOCH=0; \
     if [ -s /run/secrets/ca-certificates ]; then export CARGO_HTTP_CAINFO=/run/secrets/ca-certificates; fi; \
     target="$(rustc -vV | sed -n 's/^host: //p')"; \
     export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/src=/src --remap-path-prefix=/cargo=/cargo"; \

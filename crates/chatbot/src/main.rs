@@ -14,6 +14,9 @@ use chatbot::{emf, healthcheck, logging};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 const BAD_CONFIGURATION: u8 = 64;
