@@ -118,13 +118,14 @@ impl Store {
 
     /// Runs a transaction: all of its changes are journalled and become visible at once, or, on an error, none.
     ///
+    /// What is as it was is no change: reconcilers, which put records down again at every step, would wake one another for ever.
     /// The closure must not touch the store but through its argument, and must not block.
     pub fn write<R, E>(&self, change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>) -> Result<R, E> {
         let mut inner = self.lock();
         let mut transaction = Transaction { committed: &inner.tables, writes: BTreeMap::new() };
         let result = change(&mut transaction)?;
-        let writes: Vec<Write1> =
-            transaction.writes.into_iter().map(|((table, key), value)| (table.to_owned(), key, value)).collect();
+        let writes = transaction.writes.into_iter().map(|((table, key), value)| (table.to_owned(), key, value));
+        let writes: Vec<Write1> = writes.filter(|write| changes(&inner.tables, write)).collect();
         if writes.is_empty() {
             return Ok(result);
         }
@@ -254,6 +255,10 @@ fn apply(tables: &mut Tables, writes: Vec<Write1>) {
             None => rows.remove(&key),
         };
     }
+}
+
+fn changes(tables: &Tables, (table, key, value): &Write1) -> bool {
+    tables.get(table).and_then(|rows| rows.get(key)) != value.as_ref()
 }
 
 fn read<T: Record>(tables: &Tables, key: &str) -> Option<T> {
@@ -404,6 +409,28 @@ mod tests {
         }
         fs::write(&journal, b"garbage\n[]\n").unwrap();
         assert!(matches!(Store::open(directory.path()), Err(OpenError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn what_is_as_it_was_wakes_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.put("a", &Task { status: 1 });
+        let mut changes = store.changes();
+        store.put("a", &Task { status: 1 });
+        store.update::<Task>("a", |_| {});
+        store.delete::<Task>("b");
+        let nothing: Result<(), std::convert::Infallible> = store.write(|tx| {
+            tx.put("b", &Task { status: 2 });
+            tx.delete::<Task>("b");
+            Ok(())
+        });
+        assert_eq!((nothing, changes.has_changed().unwrap()), (Ok(()), false));
+        assert_eq!(fs::read_to_string(directory.path().join("journal.jsonl")).unwrap().lines().count(), 1);
+        store.update::<Task>("a", |task| task.status = 2);
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        assert!(store.delete::<Task>("a") && changes.has_changed().unwrap());
     }
 
     #[test]
