@@ -59,6 +59,10 @@ fn score_weight(class: Class) -> f32 {
     }
 }
 
+/// What a filler word tells about a question, as a share of what another word of its rarity would tell,
+/// and at most.
+const FILLER: (f32, f32) = (0.3, 0.5);
+
 /// How much a term tells about a question: its rarity, unless it only wraps what is asked. A concept is no part of the
 /// question: its words are.
 fn tells(term: u64, class: Class, idf: f32) -> f32 {
@@ -68,10 +72,6 @@ fn tells(term: u64, class: Class, idf: f32) -> f32 {
         Class::Pair | Class::Kanji | Class::Kana | Class::Stem | Class::Gram => idf,
     }
 }
-
-/// What a filler word tells about a question, as a share of what another word of its rarity would tell,
-/// and at most.
-const FILLER: (f32, f32) = (0.3, 0.5);
 
 /// A searchable set of documents.
 #[derive(Debug)]
