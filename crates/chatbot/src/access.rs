@@ -171,7 +171,7 @@ pub fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     if token.starts_with(crate::session::PREFIX) {
         return crate::session::caller(app, token, headers);
     }
-    let found = app.tenants.find(token).filter(|found| found.key().is_valid(now_ms));
+    let found = app.tenants.find(token).filter(|found| found.key().is_valid(now_ms()));
     let found = found.ok_or_else(|| unauthorised("The key does not exist, was revoked or has expired."))?;
     let key = found.key();
     if key.kind != KeyKind::Secret {

@@ -158,7 +158,7 @@ pub async fn rotate(
     let now = now_ms();
     change(app, caller.tenant.id().clone(), move |settings| {
         let old = key(settings, &id)?;
-        if !old.is_valid(|| now) {
+        if !old.is_valid(now) {
             return Err(Problem::invalid("key_expired", "The key has expired; make a new one."));
         }
         let (new, secret) = generate(old.kind, old.name.clone(), old.scopes.clone(), now)?;
@@ -218,7 +218,7 @@ async fn change(
 fn add(settings: &mut Settings, key: Key, secret: Secret) -> Result<Response, Problem> {
     let now = now_ms();
     // What has expired a while ago is only clutter.
-    settings.keys.retain(|key| key.is_valid(|| now.saturating_sub(LONGEST_GRACE * 1000)));
+    settings.keys.retain(|key| key.is_valid(now.saturating_sub(LONGEST_GRACE * 1000)));
     if settings.keys.len() >= MOST_KEYS {
         return Err(Problem::invalid("too_many_keys", format!("A tenant has at most {MOST_KEYS} keys.")));
     }

@@ -127,9 +127,9 @@ impl Key {
         Ok((key, Secret(secret)))
     }
 
-    /// True unless it has expired. Most never do, and need no clock.
-    pub fn is_valid(&self, now_ms: impl FnOnce() -> u64) -> bool {
-        self.expires_ms.is_none_or(|expires| now_ms() < expires)
+    /// True unless it has expired.
+    pub fn is_valid(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_none_or(|expires| now_ms < expires)
     }
 }
 
