@@ -72,10 +72,6 @@ impl<'a> Work<'a> {
         let saved: Result<(), std::convert::Infallible> = self.cloud.store().write(|tx| {
             if let Some(current) = tx.get::<Stack>(&stack.id) {
                 stack.termination_protection = current.termination_protection;
-                // The engine writes nothing when nothing moved: a write would wake it again at once.
-                if events.is_empty() && serde_json::to_value(&current).ok() == serde_json::to_value(&*stack).ok() {
-                    return Ok(());
-                }
             }
             tx.put(&stack.id, stack);
             if stack.operation.is_some() {
