@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoStore;
 pub use file::FileStore;
-pub use id::{ConversationId, InvalidId, SegmentId, TenantId};
+pub use id::{ConversationId, InvalidId, MessageId, SegmentId, TenantId};
 pub use memory::MemoryStore;
 pub use message::{
     Failure, Feedback, FinishReason, Message, Provenance, Rating, Role, Source, Status, StoredMessage, Usage,

@@ -4,6 +4,8 @@
 //! and the entry's answer is given; some of it and the closest questions are offered; less and the
 //! person is handed over.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -98,16 +100,19 @@ impl Outcome {
     }
 }
 
-/// A knowledge entry that a reply rests on.
+/// A knowledge entry that a reply rests on. Its texts are the entry's own: a reply that is kept keeps no copy of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Citation {
     /// The entry's id.
-    pub id: String,
+    #[schema(value_type = String)]
+    pub id: Arc<str>,
     /// Its question, in the reply's language.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Arc<str>,
     /// Page with more about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub url: Option<Arc<str>>,
     /// Share of the question found in it, 0 to 1, three digits.
     pub coverage: f64,
 }
@@ -271,8 +276,8 @@ impl Shelf {
         let written = knowledge.entries.iter().enumerate();
         let written = written.filter_map(|(position, entry)| Some((position, entry, entry.wording(language)?)));
         let documents = written.clone().map(|(_, entry, wording)| {
-            let asked = std::iter::once(&wording.question).chain(&wording.phrasings).chain(&entry.tags);
-            let asked = asked.map(|text| (Field::Asked, text.as_str()));
+            let others = wording.phrasings.iter().chain(&entry.tags).map(String::as_str);
+            let asked = std::iter::once(&*wording.question).chain(others).map(|text| (Field::Asked, text));
             asked.chain(std::iter::once((Field::Answer, wording.answer.as_str())))
         });
         let synonyms = Lexicon::new("tenant", knowledge.synonyms.iter().map(|group| group.iter().map(String::as_str)));

@@ -123,8 +123,8 @@ pub fn measure_engine(engine: &Engine, questions: &[(String, Option<String>)], t
         let reply = engine.reply(question, None, None);
         let took = started.elapsed();
         let found: Vec<String> = match reply.outcome {
-            Outcome::Answer => reply.citations.into_iter().map(|citation| citation.id).collect(),
-            _ => engine.nearest(question, DEPTH).into_iter().map(|passage| passage.citation.id).collect(),
+            Outcome::Answer => reply.citations.into_iter().map(|citation| citation.id.to_string()).collect(),
+            _ => engine.nearest(question, DEPTH).into_iter().map(|passage| passage.citation.id.to_string()).collect(),
         };
         let rank = entry.as_ref().and_then(|entry| found.iter().position(|id| id == entry));
         Asked { known: entry.is_some(), rank, coverage: reply.confidence, took }

@@ -20,7 +20,8 @@ use crate::answer::{Ending, Writing, Written};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{
-    ConversationKey, ConversationStore, Failure, FinishReason, Message, Provenance, State, Status, StoreError,
+    ConversationKey, ConversationStore, Failure, FinishReason, Message, MessageId, Provenance, State, Status,
+    StoreError,
 };
 use crate::drain::Phase;
 use crate::engine::Outcome;
@@ -49,7 +50,7 @@ const KEEPING: Duration = Duration::from_secs(5);
 /// Every reply that this process is generating.
 #[derive(Debug, Default)]
 pub struct Hub {
-    live: Mutex<HashMap<String, Arc<Generation>>>,
+    live: Mutex<HashMap<MessageId, Arc<Generation>>>,
     ended: Notify,
 }
 
@@ -78,9 +79,9 @@ pub struct Fallback {
 
 impl Hub {
     /// A reply that this process is generating, if it is one of this conversation.
-    pub fn find(&self, key: &ConversationKey, message_id: &str) -> Option<Arc<Generation>> {
+    pub fn find(&self, key: &ConversationKey, message_id: MessageId) -> Option<Arc<Generation>> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.get(message_id).filter(|generation| generation.key == *key).cloned()
+        live.get(&message_id).filter(|generation| generation.key == *key).cloned()
     }
 
     /// True when another reply may be generated.
@@ -119,11 +120,11 @@ impl Hub {
         writing: Writing,
         fallback: Fallback,
     ) -> watch::Receiver<Message> {
-        let id = message.id.clone();
+        let id = message.id;
         let (sender, receiver) = watch::channel(message);
         let generation = Arc::new(Generation { key, seq, message: sender, cancelled: Notify::new() });
         let hub = &app.generations;
-        hub.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::clone(&generation));
+        hub.live.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::clone(&generation));
         let listed = Listed { app: Arc::clone(app), id };
         let trace = trace::current();
         tokio::spawn(async move {
@@ -141,7 +142,7 @@ impl Hub {
 /// Takes a reply off the list when its task ends, by a panic too.
 struct Listed {
     app: Arc<App>,
-    id: String,
+    id: MessageId,
 }
 
 impl Drop for Listed {
@@ -264,7 +265,7 @@ impl Generation {
         let Some(end) = end else {
             message.text = fallback.text;
             message.status = Status::Complete;
-            message.provenance = Some(fallback.provenance);
+            message.provenance = Some(fallback.provenance.into());
             return Some(message);
         };
         let output_characters = message.text.chars().count() as u64;

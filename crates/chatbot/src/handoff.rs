@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::clock::now_ms;
-use crate::conversation::{ConversationKey, Message, Role, State, StoredMessage};
+use crate::conversation::{ConversationKey, Message, MessageId, Role, State, StoredMessage};
 use crate::privacy::mask;
 use crate::problem::Problem;
 use crate::random;
@@ -45,7 +45,7 @@ impl Kind {
 /// A message as the webhook shows it: masked.
 #[derive(Serialize)]
 struct Line {
-    id: String,
+    id: MessageId,
     role: Role,
     text: String,
     at_ms: u64,
@@ -54,7 +54,7 @@ struct Line {
 impl From<&Message> for Line {
     fn from(message: &Message) -> Self {
         let text = mask(&message.text).into_owned();
-        Self { id: message.id.clone(), role: message.role, text, at_ms: message.at_ms }
+        Self { id: message.id, role: message.role, text, at_ms: message.at_ms }
     }
 }
 

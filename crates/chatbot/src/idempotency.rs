@@ -22,7 +22,7 @@ pub use records::{Kept, Records, Reservation};
 use crate::access::Caller;
 use crate::app::App;
 use crate::body;
-use crate::conversation::ConversationId;
+use crate::conversation::{ConversationId, MessageId};
 use crate::problem::Problem;
 use crate::routes::{chat, completions, conversations};
 use crate::tenant::hex;
@@ -35,18 +35,18 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const LARGEST: usize = 64 * 1024;
 
 /// Marks a response whose result is a reply in a conversation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct IsReply {
     /// The conversation.
     pub conversation: ConversationId,
     /// The reply.
-    pub message_id: String,
+    pub message_id: MessageId,
 }
 
 impl IsReply {
     /// Of this turn.
     pub fn of(turn: &Turn) -> Self {
-        Self { conversation: turn.key.id.clone(), message_id: turn.reply.id() }
+        Self { conversation: turn.key.id, message_id: turn.reply.id() }
     }
 
     /// Marks the response of a request that has a key; nobody asks it of another one.
@@ -123,7 +123,6 @@ async fn reserved(app: &Arc<App>, caller: &Caller, key: &HeaderValue, request: R
             Ok(Reserved::Done((status, headers, body).into_response()))
         }
         Reservation::Done(Kept::Reply { conversation, message_id }) => {
-            let conversation = conversation.parse().map_err(|_| Problem::internal())?;
             let turn = conversations::taken(app, caller, IsReply { conversation, message_id }).await?;
             let response = match request.uri().path() {
                 completions::PATH => completions::again(app, turn, request).await,
@@ -138,10 +137,7 @@ async fn reserved(app: &Arc<App>, caller: &Caller, key: &HeaderValue, request: R
 async fn settle(app: &App, caller: &Caller, record: &str, response: Response) -> Response {
     let tenant = caller.tenant.id();
     let (response, kept) = match response.extensions().get::<IsReply>() {
-        Some(IsReply { conversation, message_id }) => {
-            let (conversation, message_id) = (conversation.as_str().to_owned(), message_id.clone());
-            (response, Some(Kept::Reply { conversation, message_id }))
-        }
+        Some(&IsReply { conversation, message_id }) => (response, Some(Kept::Reply { conversation, message_id })),
         None if response.status().is_success() => {
             let (parts, body) = response.into_parts();
             let Ok(bytes) = to_bytes(body, LARGEST).await else { return Problem::internal().into_response() };

@@ -15,6 +15,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -63,10 +64,12 @@ pub struct Replies {
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Stable name, used in citations.
-    pub id: String,
+    #[schema(value_type = String)]
+    pub id: Arc<str>,
     /// Page with more about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub url: Option<Arc<str>>,
     /// Keywords that people may use, in either language.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -83,7 +86,8 @@ pub struct Entry {
 #[serde(deny_unknown_fields)]
 pub struct Wording {
     /// The question as it is shown.
-    pub question: String,
+    #[schema(value_type = String)]
+    pub question: Arc<str>,
     /// Other ways to ask it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phrasings: Vec<String>,

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::app::App;
 use crate::drain::Phase;
 use crate::problem::Problem;
-use crate::random;
+use crate::random::{self, Digits};
 use crate::routes::completions::speaks_openai;
 use crate::trace::Trace;
 
@@ -32,7 +32,7 @@ impl RequestId {
         let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
         match given {
             Some(id) => Self(id.into()),
-            None => Self(random::unique().as_str().into()),
+            None => Self(Digits::of(random::unique()).as_str().into()),
         }
     }
 }

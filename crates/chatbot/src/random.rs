@@ -18,8 +18,8 @@ pub fn bits() -> std::io::Result<u128> {
 
 /// 128 bits that tell things apart without a system call. Whoever has seen some of them may guess others: nothing may be
 /// opened by one.
-pub fn unique() -> Digits {
-    Digits::of(fastrand::u128(..))
+pub fn unique() -> u128 {
+    fastrand::u128(..)
 }
 
 /// 128 random bits in hexadecimal.
@@ -30,13 +30,23 @@ pub fn hex() -> std::io::Result<String> {
 /// The 32 hexadecimal digits of a number, as text. Every request makes several of them, and formatting a `u128` takes
 /// ten times as long.
 #[derive(Debug, Clone, Copy)]
-pub struct Digits([u8; 32]);
+pub struct Digits([u8; Self::LENGTH]);
 
 impl Digits {
+    /// How many there are.
+    pub const LENGTH: usize = 32;
+
+    /// The number that these are the digits of: all of them, in lower case.
+    pub fn parse(digits: &str) -> Option<u128> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let whole = digits.len() == Self::LENGTH && digits.bytes().all(hex);
+        whole.then(|| u128::from_str_radix(digits, 16).ok()).flatten()
+    }
+
     /// Those of this number.
     pub fn of(bits: u128) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut digits = [0; 32];
+        let mut digits = [0; Self::LENGTH];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
             pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
         }
@@ -46,11 +56,6 @@ impl Digits {
     /// The digits as text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// A name that ends in them.
-    pub fn after(&self, prefix: &str) -> String {
-        [prefix, self.as_str()].concat()
     }
 }
 

@@ -10,21 +10,20 @@ use crate::answer::{Question, Writing};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{
-    Conversation, ConversationId, ConversationKey, FinishReason, Message, Provenance, Role, Source, State, Status,
-    StoredMessage, Usage,
+    Conversation, ConversationId, ConversationKey, FinishReason, Message, MessageId, Provenance, Role, Source, State,
+    Status, StoredMessage, Usage,
 };
 use crate::engine::{Citation, Outcome, Reply};
 use crate::generation::{Fallback, Hub, LEASE_MS};
 use crate::handoff;
 use crate::privacy::mask;
 use crate::problem::Problem;
-use crate::random;
 use crate::text::Language;
 
 /// Messages read back for a model's context.
 const CONTEXT: usize = 12;
-/// Messages read back where there is no model: the previous question is among them.
-const FOLLOW_UP: usize = 4;
+/// Messages read back where there is no model: the previous turn, whose question a short one may go on with.
+const FOLLOW_UP: usize = 2;
 /// Characters of a question without an answer that analytics keep.
 const LONGEST_QUESTION: usize = 300;
 /// Entries shown to a model.
@@ -65,10 +64,10 @@ pub enum Replying {
 
 impl Replying {
     /// The reply's id.
-    pub fn id(&self) -> String {
+    pub fn id(&self) -> MessageId {
         match self {
-            Self::Whole(message) => message.id.clone(),
-            Self::Live(message) => message.borrow().id.clone(),
+            Self::Whole(message) => message.id,
+            Self::Live(message) => message.borrow().id,
         }
     }
 
@@ -95,7 +94,7 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
         None => (caller.conversation(app.store.name(caller.tenant.id()).map_err(|_| Problem::internal())?), None),
     };
     let state = before.as_ref().map_or(State::Bot, |before| before.state);
-    let asked = Message::new(message_id(), Role::User, message.to_owned(), now_ms());
+    let asked = Message::new(MessageId::unique(), Role::User, message.to_owned(), now_ms());
     match state {
         State::Bot | State::PendingHuman => {}
         // Rare, and its state is large: every request would carry it along.
@@ -114,10 +113,10 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
         Outcome::DidYouMean | Outcome::Handover => writing(app, caller, history, message, reply.language).await?,
     };
     let provenance = provenance(&mut reply, message);
-    let mut answer = Message::new(message_id(), Role::Assistant, String::new(), now_ms());
+    let mut answer = Message::new(MessageId::unique(), Role::Assistant, String::new(), now_ms());
     let Some((writing, citations)) = writing else {
         answer.text = reply.text;
-        answer.provenance = Some(provenance);
+        answer.provenance = Some(provenance.into());
         let answer = Arc::new(answer);
         keep(app, caller, &key, before.as_ref(), &[asked.into(), Arc::clone(&answer)]).await?;
         count_reply(app, &key, message, &answer);
@@ -126,13 +125,14 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
 
     answer.status = Status::Generating;
     answer.lease_until_ms = Some(now_ms() + LEASE_MS);
-    answer.provenance = Some(Provenance {
+    let provenance_if_written = Provenance {
         outcome: Outcome::Answer,
         source: Source::Model,
         finish_reason: FinishReason::Stop,
         citations,
         ..provenance.clone()
-    });
+    };
+    answer.provenance = Some(provenance_if_written.into());
     let seq = keep(app, caller, &key, before.as_ref(), &[asked.into(), answer.clone().into()]).await? + 1;
     let fallback =
         Fallback { tenant: Arc::clone(&caller.tenant), question: message.to_owned(), text: reply.text, provenance };
@@ -181,7 +181,7 @@ async fn silent(
         citations: Vec::new(),
         usage: usage(&asked.text, ""),
     };
-    let answer = Message { text: String::new(), provenance: Some(provenance), ..Arc::unwrap_or_clone(asked) };
+    let answer = Message { text: String::new(), provenance: Some(provenance.into()), ..Arc::unwrap_or_clone(asked) };
     Ok(Turn { key, reply: Replying::Whole(answer.into()) })
 }
 
@@ -291,9 +291,4 @@ pub fn count_reply(app: &App, key: &ConversationKey, question: &str, reply: &Mes
 fn shorten(question: &str) -> String {
     let words: Vec<&str> = question.split_whitespace().collect();
     words.join(" ").chars().take(LONGEST_QUESTION).collect()
-}
-
-/// A new message's id. It only means something within its conversation, whose id nobody can guess.
-pub fn message_id() -> String {
-    random::unique().after("msg_")
 }

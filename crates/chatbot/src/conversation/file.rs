@@ -112,7 +112,7 @@ impl FileStore {
         work: impl Fn(&mut Held<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.patiently(&key.id, wanted, &work)))
+        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.patiently(key.id, wanted, &work)))
             .await
     }
 
@@ -163,14 +163,14 @@ impl ConversationStore for FileStore {
         messages: &'a [Arc<Message>],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            if let Some(done) = self.at_once(key, |segment| segment.begin_at_once(&key.id, owner, messages)).await {
+            if let Some(done) = self.at_once(key, |segment| segment.begin_at_once(key.id, owner, messages)).await {
                 return done;
             }
             let (store, key) = (self.clone(), key.clone());
             let (owner, messages) = (owner.map(str::to_owned), messages.to_vec());
             blocking(move || {
                 store.in_segment(&key, Segment::open_or_create, |segment| {
-                    segment.begin(&key.id, owner.as_deref(), &messages)
+                    segment.begin(key.id, owner.as_deref(), &messages)
                 })
             })
             .await
@@ -185,7 +185,7 @@ impl ConversationStore for FileStore {
     ) -> StoreFuture<'a, u64> {
         Box::pin(async move {
             let append =
-                |segment: &mut Segment| segment.at_once(&key.id, Wanted::Last(1), |held| held.append(seen, messages));
+                |segment: &mut Segment| segment.at_once(key.id, Wanted::Last(1), |held| held.append(seen, messages));
             if let Some(done) = self.at_once(key, append).await {
                 return done;
             }
@@ -198,7 +198,7 @@ impl ConversationStore for FileStore {
         Box::pin(async move {
             let message = Arc::new(message.clone());
             let revise = |segment: &mut Segment| {
-                segment.at_once(&key.id, Wanted::After(seq - 1), |held| held.revise(seq, &message))
+                segment.at_once(key.id, Wanted::After(seq - 1), |held| held.revise(seq, &message))
             };
             if let Some(done) = self.at_once(key, revise).await {
                 return done;
@@ -224,7 +224,7 @@ impl ConversationStore for FileStore {
             let from = move |last: u64| (last + 1).saturating_sub(limit).max(1);
             if let Some(segment) = self.open.find(key)
                 && let Ok(mut segment) = segment.try_lock()
-                && let Some(tail) = segment.glance(&key.id, wanted)
+                && let Some(tail) = segment.glance(key.id, wanted)
             {
                 return Ok(tail.conversation(from(tail.last)..=tail.last));
             }
@@ -245,7 +245,7 @@ impl ConversationStore for FileStore {
             let (store, key) = (self.clone(), key.clone());
             blocking(move || {
                 let path = store.path(&key);
-                store.in_segment(&key, Segment::open, |segment| segment.remove(&path, &key.id))
+                store.in_segment(&key, Segment::open, |segment| segment.remove(&path, key.id))
             })
             .await
         })

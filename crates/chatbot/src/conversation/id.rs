@@ -1,9 +1,9 @@
-use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::random::{self, Digits};
@@ -35,48 +35,90 @@ impl fmt::Display for TenantId {
 
 /// A conversation's name: `cv_` and 128 bits, at least 96 of which are random, so that nobody can
 /// guess it. The first 32 say where a store keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
 #[schema(value_type = String)]
-pub struct ConversationId(Arc<str>);
+pub struct ConversationId(u128);
+
+/// A message's name: `msg_` and 128 bits. It only means something within its conversation, whose id nobody can guess. The default is that of messages that are kept nowhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, ToSchema)]
+#[schema(value_type = String)]
+pub struct MessageId(u128);
 
 /// Conversations kept together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SegmentId(u32);
 
 impl ConversationId {
+    const PREFIX: &str = "cv_";
     /// Bytes of an id's text.
-    pub const LENGTH: usize = 35;
+    pub const LENGTH: usize = Self::PREFIX.len() + Digits::LENGTH;
 
     /// A new, unguessable id.
     pub fn random() -> std::io::Result<Self> {
-        Ok(Self::of(random::bits()?))
+        Ok(Self(random::bits()?))
     }
 
     /// The same for a conversation to be kept with others.
     pub fn random_in(segment: SegmentId) -> std::io::Result<Self> {
-        Ok(Self::of(u128::from(segment.0) << 96 | random::bits()? >> 32))
-    }
-
-    fn of(bits: u128) -> Self {
-        Self(Digits::of(bits).after("cv_").into())
+        Ok(Self(u128::from(segment.0) << 96 | random::bits()? >> 32))
     }
 
     /// With what it is kept.
-    pub fn segment(&self) -> SegmentId {
-        SegmentId(self.0.get(3..11).and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_default())
-    }
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn segment(self) -> SegmentId {
+        SegmentId((self.0 >> 96) as u32)
     }
 }
 
-impl Borrow<str> for ConversationId {
-    fn borrow(&self) -> &str {
-        &self.0
+impl MessageId {
+    const PREFIX: &str = "msg_";
+
+    /// A new id.
+    pub fn unique() -> Self {
+        Self(random::unique())
     }
 }
+
+/// What an id of 128 bits is in text: its prefix and 32 digits.
+macro_rules! named {
+    ($id:ident, $what:literal) => {
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(Self::PREFIX)?;
+                f.write_str(Digits::of(self.0).as_str())
+            }
+        }
+
+        impl FromStr for $id {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let bits = text.strip_prefix(Self::PREFIX).and_then(Digits::parse);
+                bits.map(Self).ok_or(InvalidId($what))
+            }
+        }
+
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                // Every reply says four of them: formatted, or in a string of its own, each would take ten times as long.
+                let mut text = [0; Self::PREFIX.len() + Digits::LENGTH];
+                let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
+                prefix.copy_from_slice(Self::PREFIX.as_bytes());
+                digits.copy_from_slice(Digits::of(self.0).as_str().as_bytes());
+                serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+named!(ConversationId, "conversation_id: use the one an earlier answer gave");
+named!(MessageId, "message_id: use the one that came with the message");
 
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,21 +152,9 @@ impl TryFrom<String> for TenantId {
     }
 }
 
-impl FromStr for ConversationId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        match text.strip_prefix("cv_") {
-            Some(rest) if rest.len() == 32 && rest.bytes().all(hex) => Ok(Self(text.into())),
-            _ => Err(InvalidId("conversation_id: use the one an earlier answer gave")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ConversationId, TenantId};
+    use super::{ConversationId, MessageId, TenantId};
 
     #[test]
     fn ids_cannot_leave_their_directory() {
@@ -136,6 +166,15 @@ mod tests {
             assert!(text.parse::<ConversationId>().is_err(), "{text}");
         }
         let id = ConversationId::random().expect("random bits");
-        assert_eq!(id.as_str().parse::<ConversationId>().as_ref(), Ok(&id));
+        assert_eq!(id.to_string().parse::<ConversationId>(), Ok(id));
+    }
+
+    #[test]
+    fn ids_are_the_same_in_json_as_in_text() {
+        let (conversation, message) = (ConversationId::random().unwrap(), MessageId::unique());
+        let json = serde_json::to_string(&(conversation, message)).unwrap();
+        assert_eq!(json, format!("[\"{conversation}\",\"{message}\"]"));
+        assert_eq!(serde_json::from_str::<(ConversationId, MessageId)>(&json).unwrap(), (conversation, message));
+        assert!(serde_json::from_str::<MessageId>("\"msg_0123\"").is_err());
     }
 }

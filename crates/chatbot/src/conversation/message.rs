@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::MessageId;
 use crate::engine::{Citation, Outcome};
 use crate::text::Language;
 
@@ -43,7 +44,7 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Its own id.
-    pub id: String,
+    pub id: MessageId,
     /// Who wrote it.
     pub role: Role,
     /// What it says.
@@ -56,9 +57,9 @@ pub struct Message {
     /// While it is generated: when its process counts as gone, unless it writes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_until_ms: Option<u64>,
-    /// Where a reply of ours comes from.
+    /// Where a reply of ours comes from. Apart, as questions have none and it is larger than all the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provenance: Option<Provenance>,
+    pub provenance: Option<Box<Provenance>>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -69,7 +70,7 @@ pub struct Message {
 
 impl Message {
     /// A complete message.
-    pub fn new(id: String, role: Role, text: String, at_ms: u64) -> Self {
+    pub fn new(id: MessageId, role: Role, text: String, at_ms: u64) -> Self {
         Self {
             id,
             role,
@@ -132,7 +133,7 @@ impl Provenance {
     /// The questions that are offered in place of an answer.
     pub fn suggestions(&self) -> Vec<&str> {
         match self.outcome {
-            Outcome::DidYouMean => self.citations.iter().map(|citation| citation.title.as_str()).collect(),
+            Outcome::DidYouMean => self.citations.iter().map(|citation| &*citation.title).collect(),
             Outcome::Answer | Outcome::Handover => Vec::new(),
         }
     }

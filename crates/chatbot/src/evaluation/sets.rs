@@ -150,7 +150,7 @@ pub fn faq(path: &Path, part: FaqPart) -> Result<(Knowledge, FaqQuestions), SetE
     for row in csv::Reader::from_reader(text(&questions)?.as_bytes()).into_deserialize::<FaqRow>() {
         let row = row.map_err(|error| format(&questions, error))?;
         if let Some(entry) =
-            row.entry.as_ref().filter(|entry| !knowledge.entries.iter().any(|known| known.id == **entry))
+            row.entry.as_ref().filter(|entry| !knowledge.entries.iter().any(|known| *known.id == **entry))
         {
             return Err(format(&questions, format_args!("{entry:?} is not an entry of {}", path.display())));
         }

@@ -87,7 +87,7 @@ async fn every_reader_gets_the_whole_reply_and_it_is_kept() {
     test.write("Par");
     let id = test.kept().await.id;
     assert_eq!(test.kept().await.status, Status::Generating);
-    let mut second = test.app.generations.find(&test.key, &id).unwrap().subscribe();
+    let mut second = test.app.generations.find(&test.key, id).unwrap().subscribe();
     test.write("is.");
     test.pen.send(ending()).unwrap();
     let ended = test.ended().await;
@@ -96,7 +96,7 @@ async fn every_reader_gets_the_whole_reply_and_it_is_kept() {
     assert_eq!((provenance.usage.input_tokens, provenance.usage.output_characters), (Some(7), 6));
     assert_eq!(second.wait_for(|message| message.status == Status::Complete).await.unwrap().text, "Paris.");
     test.app.generations.idle().await;
-    assert!(test.app.generations.find(&test.key, &id).is_none());
+    assert!(test.app.generations.find(&test.key, id).is_none());
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_cancelled_reply_stops_its_writer() {
     let mut test = asked().await;
     test.write("Par");
     test.reader.wait_for(|message| message.text == "Par").await.unwrap();
-    test.app.generations.find(&test.key, &test.kept().await.id).unwrap().cancel();
+    test.app.generations.find(&test.key, test.kept().await.id).unwrap().cancel();
     let ended = test.ended().await;
     assert_eq!((ended.text.as_str(), ended.status), ("Par", Status::Cancelled));
     test.pen.closed().await;
@@ -174,7 +174,7 @@ async fn a_reply_goes_on_without_readers_but_not_for_ever() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         test.write("word ");
     }
-    let generation = test.app.generations.find(&test.key, &id).expect("it goes on for 25 seconds");
+    let generation = test.app.generations.find(&test.key, id).expect("it goes on for 25 seconds");
     let mut back = generation.subscribe();
     assert_eq!(back.borrow_and_update().text.matches("word").count(), 4);
     drop((back, generation));
@@ -209,8 +209,8 @@ async fn a_reply_whose_process_is_gone_becomes_a_failure() {
 #[tokio::test]
 async fn the_next_question_waits_for_the_reply() {
     let mut test = asked().await;
-    let id = test.key.id.clone();
-    let refused = turn::take(&test.app, &test.caller, says(Some(id.clone()), "Hello")).await.unwrap_err();
+    let id = test.key.id;
+    let refused = turn::take(&test.app, &test.caller, says(Some(id), "Hello")).await.unwrap_err();
     assert_eq!(refused.code, "reply_in_progress");
     test.pen.send(ending()).unwrap();
     test.ended().await;

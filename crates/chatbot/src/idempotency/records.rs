@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use dynamodb::DynamoRecords;
 
 use crate::clock::now_ms;
-use crate::conversation::StoreError;
+use crate::conversation::{ConversationId, MessageId, StoreError};
 use crate::disk::{blocking, open_or_create};
 use crate::tenant::TenantId;
 
@@ -61,9 +61,9 @@ pub enum Kept {
     /// A reply, to be read from its conversation.
     Reply {
         /// The conversation.
-        conversation: String,
+        conversation: ConversationId,
         /// The reply.
-        message_id: String,
+        message_id: MessageId,
     },
 }
 

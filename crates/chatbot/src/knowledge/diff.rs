@@ -32,8 +32,8 @@ pub struct Change {
 
 impl Diff {
     pub(super) fn between(old: &Knowledge, new: &Knowledge) -> Self {
-        let before: BTreeMap<&str, &Entry> = old.entries.iter().map(|entry| (entry.id.as_str(), entry)).collect();
-        let after: BTreeMap<&str, &Entry> = new.entries.iter().map(|entry| (entry.id.as_str(), entry)).collect();
+        let before: BTreeMap<&str, &Entry> = old.entries.iter().map(|entry| (&*entry.id, entry)).collect();
+        let after: BTreeMap<&str, &Entry> = new.entries.iter().map(|entry| (&*entry.id, entry)).collect();
         let mut diff = Self::default();
         for (id, entry) in &after {
             let Some(known) = before.get(id) else {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::sync::Arc;
 
 use super::lines::Lines;
 use super::{Entry, Knowledge, Mistake, SCHEMA, Wording};
@@ -47,7 +48,13 @@ impl Draft {
         let position = match self.positions.entry(id) {
             Slot::Occupied(known) => *known.get(),
             Slot::Vacant(new) => {
-                self.entries.push(Entry { id: new.key().clone(), url: None, tags: Vec::new(), ja: None, en: None });
+                self.entries.push(Entry {
+                    id: new.key().as_str().into(),
+                    url: None,
+                    tags: Vec::new(),
+                    ja: None,
+                    en: None,
+                });
                 *new.insert(self.entries.len() - 1)
             }
         };
@@ -65,9 +72,9 @@ impl Draft {
             self.mistakes.push(Mistake::new(line, "id", problem));
             return;
         }
-        *wording = Some(Wording { question: part.question, phrasings: part.phrasings, answer: part.answer });
+        *wording = Some(Wording { question: part.question.into(), phrasings: part.phrasings, answer: part.answer });
         self.lines.note(format!("{field}.{}", language.code()), line);
-        entry.url = entry.url.take().or(part.url);
+        entry.url = entry.url.take().or(part.url.map(Arc::from));
         for tag in part.tags {
             if !entry.tags.contains(&tag) {
                 entry.tags.push(tag);

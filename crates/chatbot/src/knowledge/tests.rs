@@ -89,7 +89,7 @@ fn csv_rows_become_entries() {
     let knowledge = import(Format::Csv, text).expect("valid");
     let [hours, back] = &knowledge.entries[..] else { panic!("{knowledge:?}") };
     let ja = hours.ja.as_ref().expect("Japanese");
-    assert_eq!((hours.id.as_str(), ja.phrasings.len()), ("hours", 2));
+    assert_eq!((&*hours.id, ja.phrasings.len()), ("hours", 2));
     assert_eq!(hours.tags, ["時間", "営業", "hours"]);
     assert_eq!(hours.url.as_deref(), Some("https://example.com/hours"));
     assert!(hours.en.as_ref().is_some_and(|en| en.answer.contains("18,\nMonday")));
@@ -149,12 +149,12 @@ also: 送料無料の条件
     assert_eq!(knowledge.name, "Example Store");
     let [shipping] = &knowledge.entries[..] else { panic!("{knowledge:?}") };
     let ja = shipping.ja.as_ref().expect("Japanese");
-    assert_eq!(ja.question, "送料はいくらですか");
+    assert_eq!(&*ja.question, "送料はいくらですか");
     assert_eq!(ja.phrasings, ["配送料を知りたい", "送料無料の条件"]);
     assert!(ja.answer.starts_with("全国一律") && ja.answer.ends_with("```"), "{}", ja.answer);
     assert_eq!(shipping.tags, ["配送", "送料"]);
     let en = shipping.en.as_ref().expect("English");
-    assert_eq!((en.question.as_str(), en.answer.as_str()), ("What is shipping?", "500 yen."));
+    assert_eq!((&*en.question, en.answer.as_str()), ("What is shipping?", "500 yen."));
 }
 
 #[test]
@@ -206,12 +206,12 @@ fn a_diff_names_what_changes() {
     new.entries[0].ja = None;
     let id = new.entries[0].id.clone();
     let mut more = new.entries[1].clone();
-    more.id = "more".to_owned();
+    more.id = "more".into();
     new.entries.push(more);
     new.name.push('2');
     let diff = old.diff(&new);
-    assert_eq!((diff.removed, diff.added), (vec![gone], vec!["more".to_owned()]));
-    assert_eq!(diff.changed, [Change { id, fields: vec!["ja".to_owned(), "en.answer".to_owned()] }]);
+    assert_eq!((diff.removed, diff.added), (vec![gone.to_string()], vec!["more".to_owned()]));
+    assert_eq!(diff.changed, [Change { id: id.to_string(), fields: vec!["ja".to_owned(), "en.answer".to_owned()] }]);
     assert_eq!((diff.unchanged, diff.settings), (old.entries.len() - 2, vec!["name"]));
 }
 

@@ -88,7 +88,7 @@ fn prompt(question: &answer::Question) -> Prompt {
     let sources: Vec<Source> = question
         .passages
         .iter()
-        .map(|passage| Source { title: passage.citation.title.clone(), text: passage.answer.clone() })
+        .map(|passage| Source { title: passage.citation.title.to_string(), text: passage.answer.clone() })
         .collect();
     let question = Question {
         persona: question.tenant.settings.model.system_prompt.as_deref(),

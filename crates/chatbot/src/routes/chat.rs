@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::access::Caller;
 use crate::app::App;
 use crate::body;
-use crate::conversation::{ConversationId, ConversationKey, FinishReason, Message, Source, Status, Usage};
+use crate::conversation::{ConversationId, ConversationKey, FinishReason, Message, MessageId, Source, Status, Usage};
 use crate::engine::{Citation, Outcome};
 use crate::idempotency::{IDEMPOTENCY_KEY, IsReply};
 use crate::observe::RequestId;
@@ -48,8 +48,8 @@ pub struct ChatRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChatReply<'a> {
     schema: u32,
-    conversation_id: &'a ConversationId,
-    message_id: &'a str,
+    conversation_id: ConversationId,
+    message_id: MessageId,
     answer: &'a str,
     status: Status,
     #[serde(flatten)]
@@ -143,7 +143,7 @@ pub(super) async fn finished(key: &ConversationKey, reply: Replying) -> Result<A
 }
 
 fn slow(key: &ConversationKey) -> Problem {
-    let detail = format!("It goes on: GET /v1/conversations/{}/messages.", key.id.as_str());
+    let detail = format!("It goes on: GET /v1/conversations/{}/messages.", key.id);
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "reply_slow", "The reply takes long", detail).retry_after(2)
 }
 
@@ -161,8 +161,8 @@ fn whole(key: &ConversationKey, message: &Message) -> Response {
     });
     body::answer(&ChatReply {
         schema: 1,
-        conversation_id: &key.id,
-        message_id: &message.id,
+        conversation_id: key.id,
+        message_id: message.id,
         answer: &message.text,
         status: message.status,
         provenance,

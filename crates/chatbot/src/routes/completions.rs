@@ -19,7 +19,7 @@ use super::chat::{finished, text};
 use crate::access::Caller;
 use crate::app::App;
 use crate::body;
-use crate::conversation::{Message, Role, StoredMessage};
+use crate::conversation::{Message, MessageId, Role, StoredMessage};
 use crate::idempotency::{IDEMPOTENCY_KEY, IsReply};
 use crate::observe::RequestId;
 use crate::problem::Problem;
@@ -87,7 +87,7 @@ async fn respond(app: &Arc<App>, turn: Turn, stream: bool, options: StreamOption
         events::respond(app, turn, options.include_usage, request_id)
     } else {
         let message = finished(&turn.key, turn.reply).await;
-        message.map(|message| body::answer(&wire::completion(&turn.key.id, &message))).into_response()
+        message.map(|message| body::answer(&wire::completion(turn.key.id, &message))).into_response()
     }
 }
 
@@ -129,9 +129,10 @@ fn split(mut messages: Vec<wire::Message>) -> Result<(Vec<StoredMessage>, String
         };
         Some((role, message.content.map(wire::Content::text)?))
     });
-    let told = (1..)
-        .zip(lines)
-        .map(|(seq, (role, text))| StoredMessage { seq, message: Message::new(String::new(), role, text, 0).into() });
+    let told = (1..).zip(lines).map(|(seq, (role, text))| StoredMessage {
+        seq,
+        message: Message::new(MessageId::default(), role, text, 0).into(),
+    });
     Ok((told.collect(), question.content.map(wire::Content::text).unwrap_or_default()))
 }
 

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::body;
 use crate::clock::now_ms;
 use crate::conversation::{
-    ConversationId, ConversationKey, Failure, Feedback, FinishReason, Message, Provenance, Rating, Role, Source,
-    State as Answering, Status, StoreError, StoredMessage,
+    ConversationId, ConversationKey, Failure, Feedback, FinishReason, Message, MessageId, Provenance, Rating, Role,
+    Source, State as Answering, Status, StoreError, StoredMessage,
 };
 use crate::engine::{Citation, Outcome};
 use crate::generation::{interrupted, stored};
@@ -52,7 +52,7 @@ pub struct ConversationView {
 /// A message as callers see it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageView {
-    id: String,
+    id: MessageId,
     seq: u64,
     role: Role,
     text: String,
@@ -79,7 +79,7 @@ impl From<StoredMessage> for MessageView {
         let message = if message.is_orphaned(now_ms()) { interrupted(message) } else { message };
         let Message { id, role, text, at_ms, status, failure, provenance, feedback, .. } = message;
         let (outcome, source) = provenance.as_ref().map(|from| (from.outcome, from.source)).unzip();
-        let suggestions = provenance.as_ref().map(Provenance::suggestions).unwrap_or_default();
+        let suggestions = provenance.as_deref().map(Provenance::suggestions).unwrap_or_default();
         let suggestions = suggestions.into_iter().map(str::to_owned).collect();
         let citations = provenance.map(|from| from.citations).unwrap_or_default();
         let feedback = feedback.map(|feedback| feedback.rating);
@@ -184,7 +184,7 @@ pub async fn events(
         Some(None) => return Err(Problem::invalid("invalid_event_id", "Last-Event-ID is the number of an event.")),
     };
     let key = caller.conversation(conversation_id(&id)?);
-    let (seq, message) = reply(&app, &caller, &key, &message_id).await?;
+    let (seq, message) = reply(&app, &caller, &key, reply_id(&message_id)?).await?;
     if stream::has_all(&message, after) {
         // The one answer after which browsers stop asking again.
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -195,7 +195,7 @@ pub async fn events(
 
 /// A kept reply, and what still comes of it: its own process tells, another's has to be asked.
 fn replying(app: &Arc<App>, key: &ConversationKey, seq: u64, message: Message) -> Replying {
-    match (message.status, app.generations.find(key, &message.id)) {
+    match (message.status, app.generations.find(key, message.id)) {
         (Status::Generating, Some(generation)) => Replying::Live(generation.subscribe()),
         (Status::Generating, None) => Replying::Live(stream::follow(app, key, seq, message)),
         _ => Replying::Whole(message.into()),
@@ -205,7 +205,7 @@ fn replying(app: &Arc<App>, key: &ConversationKey, seq: u64, message: Message) -
 /// The turn that a request has taken already, for one that is sent again under its `Idempotency-Key`.
 pub async fn taken(app: &Arc<App>, caller: &Caller, reply_of: IsReply) -> Result<Turn, Problem> {
     let key = caller.conversation(reply_of.conversation);
-    let (seq, message) = reply(app, caller, &key, &reply_of.message_id).await?;
+    let (seq, message) = reply(app, caller, &key, reply_of.message_id).await?;
     let reply = replying(app, &key, seq, message);
     Ok(Turn { key, reply })
 }
@@ -223,8 +223,8 @@ pub async fn cancel(
     Path((id, message_id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
-    let (seq, message) = reply(&app, &caller, &key, &message_id).await?;
-    if let Some(generation) = app.generations.find(&key, &message_id) {
+    let (seq, message) = reply(&app, &caller, &key, reply_id(&message_id)?).await?;
+    if let Some(generation) = app.generations.find(&key, message.id) {
         generation.cancel();
     } else if message.status == Status::Generating {
         // Another process generates it; it notices when it next writes.
@@ -271,7 +271,7 @@ pub async fn feedback(
         let detail = format!("comment has more than {LONGEST_COMMENT} characters.");
         return Err(Problem::invalid("comment_too_long", detail));
     }
-    let (seq, message) = reply(&app, &caller, &key, &message_id).await?;
+    let (seq, message) = reply(&app, &caller, &key, reply_id(&message_id)?).await?;
     if message.status == Status::Generating {
         return Err(Problem::new(
             StatusCode::CONFLICT,
@@ -292,17 +292,10 @@ pub async fn feedback(
 }
 
 /// A reply of a conversation that this caller may see, with its number.
-async fn reply(app: &App, caller: &Caller, key: &ConversationKey, message_id: &str) -> Result<(u64, Message), Problem> {
+async fn reply(app: &App, caller: &Caller, key: &ConversationKey, id: MessageId) -> Result<(u64, Message), Problem> {
     let conversation = app.conversation(caller, key, FINDABLE).await?;
-    let found = conversation.messages.into_iter().rev().find(|stored| stored.message.id == message_id);
-    let found = found.filter(|stored| stored.message.role != Role::User).ok_or_else(|| {
-        Problem::new(
-            StatusCode::NOT_FOUND,
-            "message_not_found",
-            "No such reply",
-            "GET the conversation's messages for their ids.",
-        )
-    })?;
+    let found = conversation.messages.into_iter().rev().find(|stored| stored.message.id == id);
+    let found = found.filter(|stored| stored.message.role != Role::User).ok_or_else(no_such_reply)?;
     let StoredMessage { seq, message } = found;
     let message = Arc::unwrap_or_clone(message);
     if !message.is_orphaned(now_ms()) {
@@ -312,11 +305,21 @@ async fn reply(app: &App, caller: &Caller, key: &ConversationKey, message_id: &s
     Ok((seq, message))
 }
 
+/// A reply's id from outside.
+fn reply_id(id: &str) -> Result<MessageId, Problem> {
+    id.parse().map_err(|_| no_such_reply())
+}
+
+fn no_such_reply() -> Problem {
+    let detail = "GET the conversation's messages for their ids.";
+    Problem::new(StatusCode::NOT_FOUND, "message_not_found", "No such reply", detail)
+}
+
 fn view(
     key: ConversationKey,
     state: Answering,
     messages: Vec<MessageView>,
     next_cursor: Option<String>,
 ) -> ConversationView {
-    ConversationView { schema: 1, id: key.id.clone(), conversation_id: key.id, state, messages, next_cursor }
+    ConversationView { schema: 1, id: key.id, conversation_id: key.id, state, messages, next_cursor }
 }

@@ -11,10 +11,9 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::body;
 use crate::clock::now_ms;
-use crate::conversation::{Message, Role, State as Answering};
+use crate::conversation::{Message, MessageId, Role, State as Answering};
 use crate::handoff;
 use crate::problem::Problem;
-use crate::turn::message_id;
 
 use super::chat::{conversation_id, text};
 
@@ -69,7 +68,7 @@ pub struct AgentReply {
 /// A message that was kept.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeptReply {
-    message_id: String,
+    message_id: MessageId,
     seq: u64,
     state: Answering,
 }
@@ -90,8 +89,8 @@ pub async fn reply(
 ) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
     let asked: AgentReply = body::json(request).await?;
-    let id = message_id();
-    let message = Arc::new(Message::new(id.clone(), Role::Agent, text(&asked.text)?.to_owned(), now_ms()));
+    let id = MessageId::unique();
+    let message = Arc::new(Message::new(id, Role::Agent, text(&asked.text)?.to_owned(), now_ms()));
     let state = app.conversation(&caller, &key, 1).await?.state;
     if state == Answering::Closed {
         return Err(Problem::closed());

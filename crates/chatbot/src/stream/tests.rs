@@ -1,5 +1,5 @@
 use super::*;
-use crate::conversation::Role;
+use crate::conversation::{MessageId, Role};
 
 fn events(message: &Message, mut cursor: Cursor) -> (Vec<String>, Cursor) {
     let (id, request) = (ConversationId::random().unwrap(), RequestId("r".into()));
@@ -14,7 +14,7 @@ fn events(message: &Message, mut cursor: Cursor) -> (Vec<String>, Cursor) {
 }
 
 fn message(text: &str, status: Status) -> Message {
-    Message { status, ..Message::new("m".into(), Role::Assistant, text.into(), 1) }
+    Message { status, ..Message::new(MessageId::default(), Role::Assistant, text.into(), 1) }
 }
 
 #[test]

@@ -58,7 +58,7 @@ const META: &str = "META";
 
 /// The partition of a conversation. Ids hold no `#`, so no tenant can name another's.
 pub(super) fn partition(key: &ConversationKey) -> AttributeValue {
-    text(format!("T#{}#C#{}", key.tenant.as_str(), key.id.as_str()))
+    text(format!("T#{}#C#{}", key.tenant, key.id))
 }
 
 pub(super) fn meta_key(key: &ConversationKey) -> Item {

@@ -13,13 +13,13 @@ pub(super) const LARGEST: u64 = 1024 * 1024;
 /// A conversation whose segment is locked.
 #[derive(Debug)]
 pub(super) struct Held<'a> {
-    id: &'a ConversationId,
+    id: ConversationId,
     file: &'a mut LockedFile,
     tail: &'a mut Tail,
 }
 
 impl<'a> Held<'a> {
-    pub(super) fn new(id: &'a ConversationId, file: &'a mut LockedFile, tail: &'a mut Tail) -> Self {
+    pub(super) fn new(id: ConversationId, file: &'a mut LockedFile, tail: &'a mut Tail) -> Self {
         Self { id, file, tail }
     }
 

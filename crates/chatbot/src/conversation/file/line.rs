@@ -24,10 +24,10 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The id of the conversation that a line is about, unread; `None` for a line that is not one of ours.
-    pub(super) fn conversation(line: &[u8]) -> Option<&str> {
+    /// The conversation that a line is about, the rest of it unread; `None` for a line that is not one of ours.
+    pub(super) fn conversation(line: &[u8]) -> Option<ConversationId> {
         let id = line.strip_prefix(BEGINNING)?.get(..ConversationId::LENGTH)?;
-        std::str::from_utf8(id).ok()
+        str::from_utf8(id).ok()?.parse().ok()
     }
 
     pub(super) fn parse(line: &[u8]) -> Result<Self, StoreError> {
@@ -38,7 +38,7 @@ impl Line {
 /// The same to write, of what belongs to somebody else.
 #[derive(Debug, Serialize)]
 pub(super) struct LineOf<'a> {
-    pub(super) conversation: &'a ConversationId,
+    pub(super) conversation: ConversationId,
     pub(super) seq: u64,
     #[serde(skip_serializing_if = "State::is_bot")]
     pub(super) state: State,

@@ -50,7 +50,7 @@ impl Segment {
 
     /// What is in memory of a conversation, if that is what the file says, and enough. It takes no
     /// lock: the file is as it was left at this moment.
-    pub(super) fn glance(&mut self, id: &ConversationId, wanted: Wanted) -> Option<&Tail> {
+    pub(super) fn glance(&mut self, id: ConversationId, wanted: Wanted) -> Option<&Tail> {
         // Nobody is shown what may still be lost.
         if self.tails.end(id) > self.file.written() {
             self.commit();
@@ -63,7 +63,7 @@ impl Segment {
     /// segment, and nobody has written to it since.
     pub(super) fn at_once<T>(
         &mut self,
-        id: &ConversationId,
+        id: ConversationId,
         wanted: Wanted,
         work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
     ) -> Option<Result<(T, Committed), StoreError>> {
@@ -72,14 +72,14 @@ impl Segment {
             return None;
         }
         let done = work(&mut Held::new(id, &mut self.file, tail));
-        self.tails.shorten(id.as_str());
+        self.tails.shorten(id);
         Some(done.map(|done| (done, self.committed())))
     }
 
     /// Works on a conversation, waiting for the segment and reading what is missing.
     pub(super) fn patiently<T>(
         &mut self,
-        id: &ConversationId,
+        id: ConversationId,
         wanted: Wanted,
         work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
     ) -> Result<Result<T, Replaced>, StoreError> {
@@ -92,7 +92,7 @@ impl Segment {
             }
             let tail = segment.tails.enter(id).ok_or(StoreError::NotFound)?;
             let done = work(&mut Held::new(id, &mut segment.file, tail));
-            segment.tails.shorten(id.as_str());
+            segment.tails.shorten(id);
             done
         })
     }
@@ -100,7 +100,7 @@ impl Segment {
     /// Begins a conversation, if that needs no waiting. Its id is random, so no other one has it.
     pub(super) fn begin_at_once(
         &mut self,
-        id: &ConversationId,
+        id: ConversationId,
         owner: Option<&str>,
         messages: &[Arc<Message>],
     ) -> Option<Result<((), Committed), StoreError>> {
@@ -147,7 +147,7 @@ impl Segment {
     /// Begins a conversation.
     pub(super) fn begin(
         &mut self,
-        id: &ConversationId,
+        id: ConversationId,
         owner: Option<&str>,
         messages: &[Arc<Message>],
     ) -> Result<Result<(), Replaced>, StoreError> {
@@ -159,20 +159,20 @@ impl Segment {
 
     fn begin_locked(
         &mut self,
-        id: &ConversationId,
+        id: ConversationId,
         owner: Option<&str>,
         messages: &[Arc<Message>],
     ) -> Result<(), StoreError> {
         let mut tail = Tail::new(owner);
         Held::new(id, &mut self.file, &mut tail).write(1, messages)?;
         self.tails.insert(id, tail);
-        self.tails.shorten(id.as_str());
+        self.tails.shorten(id);
         Ok(())
     }
 
     /// Forgets a conversation.
-    pub(super) fn remove(&mut self, path: &Path, id: &ConversationId) -> Result<Result<(), Replaced>, StoreError> {
-        self.locked(|segment| match segment.rewrite(path, &HashSet::from([id.as_str()]))? {
+    pub(super) fn remove(&mut self, path: &Path, id: ConversationId) -> Result<Result<(), Replaced>, StoreError> {
+        self.locked(|segment| match segment.rewrite(path, &HashSet::from([id]))? {
             0 => Err(StoreError::NotFound),
             _ => Ok(()),
         })
@@ -181,27 +181,27 @@ impl Segment {
     /// Forgets the conversations without a message since a time, in milliseconds since 1970; returns how many.
     pub(super) fn expire(&mut self, path: &Path, before_ms: u64) -> Result<Result<usize, Replaced>, StoreError> {
         self.locked(|segment| {
-            let mut last: HashMap<String, u64> = HashMap::new();
+            let mut last: HashMap<ConversationId, u64> = HashMap::new();
             segment.file.lines(|bytes| {
                 let Some(id) = Line::conversation(bytes) else { return Ok(()) };
                 let at_ms = Line::parse(bytes)?.message.map_or(0, |message| message.at_ms);
-                let last = last.entry(id.to_owned()).or_default();
+                let last = last.entry(id).or_default();
                 *last = at_ms.max(*last);
                 Ok(())
             })?;
-            let old = last.iter().filter(|(_, at_ms)| **at_ms < before_ms).map(|(id, _)| id.as_str()).collect();
+            let old = last.iter().filter(|(_, at_ms)| **at_ms < before_ms).map(|(id, _)| *id).collect();
             segment.rewrite(path, &old)
         })
     }
 
     /// Writes the segment anew without some of its conversations, or removes it when none are left;
     /// returns how many were there.
-    fn rewrite(&mut self, path: &Path, gone: &HashSet<&str>) -> Result<usize, StoreError> {
+    fn rewrite(&mut self, path: &Path, gone: &HashSet<ConversationId>) -> Result<usize, StoreError> {
         let mut kept = Vec::new();
         let mut found = HashSet::new();
         self.file.lines(|bytes| {
-            match Line::conversation(bytes).and_then(|id| gone.get(id)) {
-                Some(id) => drop(found.insert(*id)),
+            match Line::conversation(bytes).filter(|id| gone.contains(id)) {
+                Some(id) => drop(found.insert(id)),
                 None => kept.extend_from_slice(&[bytes, b"\n"].concat()),
             }
             Ok(())
@@ -237,10 +237,10 @@ impl Segment {
     }
 
     /// Reads a conversation from its beginning.
-    fn read(&mut self, id: &ConversationId) -> Result<Tail, StoreError> {
+    fn read(&mut self, id: ConversationId) -> Result<Tail, StoreError> {
         let mut tail = None;
         self.file.lines(|bytes| {
-            if Line::conversation(bytes) == Some(id.as_str()) {
+            if Line::conversation(bytes) == Some(id) {
                 tail.get_or_insert_with(|| Tail::new(None)).apply(bytes, Line::parse(bytes)?);
             }
             Ok(())

@@ -1,6 +1,6 @@
 //! The end of a conversation, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -8,9 +8,9 @@ use foldhash::HashMap;
 use super::super::{Conversation, ConversationId, Message, State, StoredMessage};
 use super::line::Line;
 
-/// The last messages that stay in memory: what a reply needs that no model writes. A model's longer
+/// The last messages that stay in memory: what a reply needs that no model writes, the previous turn. A model's longer
 /// context is read from the file, which takes nothing beside the model.
-const KEPT: usize = 4;
+const KEPT: usize = 2;
 /// The most bytes of lines that a segment's conversations keep in memory together.
 const KEPT_BYTES: usize = 128 * 1024;
 
@@ -34,12 +34,21 @@ pub(super) struct Tail {
     pub(super) size: u64,
     /// Where in the file the last line ends that this process wrote of it.
     pub(super) end: u64,
-    /// Messages with the bytes of the line that says them.
-    messages: BTreeMap<u64, (usize, Arc<Message>)>,
+    /// Messages by their numbers.
+    messages: VecDeque<Kept>,
     kept: usize,
     /// What of `kept` is in [`Tails::kept`].
     counted: usize,
     used: u64,
+}
+
+/// A message in memory.
+#[derive(Debug)]
+struct Kept {
+    seq: u64,
+    message: Arc<Message>,
+    /// Bytes of the line that says it.
+    bytes: usize,
 }
 
 impl Tail {
@@ -61,13 +70,20 @@ impl Tail {
     pub(super) fn set(&mut self, seq: u64, bytes: usize, message: Arc<Message>) {
         self.last = self.last.max(seq);
         self.kept += bytes;
-        if let Some((before, _)) = self.messages.insert(seq, (bytes, message)) {
-            self.kept -= before;
+        let kept = Kept { seq, message, bytes };
+        match self.place(seq) {
+            Ok(place) => self.kept -= std::mem::replace(&mut self.messages[place], kept).bytes,
+            Err(place) => self.messages.insert(place, kept),
         }
     }
 
     pub(super) fn get(&self, seq: u64) -> Option<&Arc<Message>> {
-        self.messages.get(&seq).map(|(_, message)| message)
+        self.place(seq).ok().map(|place| &self.messages[place].message)
+    }
+
+    /// Where a message is, or would have to be.
+    fn place(&self, seq: u64) -> Result<usize, usize> {
+        self.messages.binary_search_by_key(&seq, |kept| kept.seq)
     }
 
     /// Whether everything wanted is in memory.
@@ -76,7 +92,7 @@ impl Tail {
             Wanted::Last(count) => (self.last + 1).saturating_sub(count).max(1),
             Wanted::After(seq) => seq + 1,
         };
-        (first..=self.last).all(|seq| self.messages.contains_key(&seq))
+        (first..=self.last).all(|seq| self.place(seq).is_ok())
     }
 
     /// The conversation with those of these messages that are in memory.
@@ -88,8 +104,8 @@ impl Tail {
     /// Lets go of old messages: they are in the file.
     fn shorten(&mut self) {
         while self.messages.len() > KEPT {
-            let Some((_, (bytes, _))) = self.messages.pop_first() else { return };
-            self.kept -= bytes;
+            let Some(oldest) = self.messages.pop_front() else { return };
+            self.kept -= oldest.bytes;
         }
     }
 }
@@ -106,27 +122,27 @@ pub(super) struct Tails {
 
 impl Tails {
     /// Where in the file the last line ends that this process wrote of a conversation.
-    pub(super) fn end(&self, id: &ConversationId) -> u64 {
-        self.tails.get(id).map_or(0, |tail| tail.end)
+    pub(super) fn end(&self, id: ConversationId) -> u64 {
+        self.tails.get(&id).map_or(0, |tail| tail.end)
     }
 
     /// A conversation to work on.
-    pub(super) fn enter(&mut self, id: &ConversationId) -> Option<&mut Tail> {
+    pub(super) fn enter(&mut self, id: ConversationId) -> Option<&mut Tail> {
         self.now += 1;
-        let tail = self.tails.get_mut(id)?;
+        let tail = self.tails.get_mut(&id)?;
         tail.used = self.now;
         Some(tail)
     }
 
-    pub(super) fn insert(&mut self, id: &ConversationId, tail: Tail) -> &mut Tail {
+    pub(super) fn insert(&mut self, id: ConversationId, tail: Tail) -> &mut Tail {
         self.now += 1;
-        self.forget(id.as_str());
-        let kept = self.tails.entry(id.clone()).insert_entry(Tail { used: self.now, counted: 0, ..tail });
+        self.forget(id);
+        let kept = self.tails.entry(id).insert_entry(Tail { used: self.now, counted: 0, ..tail });
         kept.into_mut()
     }
 
-    fn forget(&mut self, id: &str) {
-        if let Some(tail) = self.tails.remove(id) {
+    fn forget(&mut self, id: ConversationId) {
+        if let Some(tail) = self.tails.remove(&id) {
             self.kept -= tail.counted;
         }
     }
@@ -135,7 +151,7 @@ impl Tails {
     /// be read is no longer known, so that whoever wants it learns why.
     pub(super) fn apply(&mut self, bytes: &[u8]) {
         let Some(id) = Line::conversation(bytes) else { return };
-        let Some(tail) = self.tails.get_mut(id) else { return };
+        let Some(tail) = self.tails.get_mut(&id) else { return };
         match Line::parse(bytes) {
             Ok(line) => {
                 tail.apply(bytes, line);
@@ -146,16 +162,16 @@ impl Tails {
     }
 
     /// Lets go of a conversation's old messages, and of the conversations used longest ago when there is too much of all.
-    pub(super) fn shorten(&mut self, id: &str) {
-        if let Some(tail) = self.tails.get_mut(id) {
+    pub(super) fn shorten(&mut self, id: ConversationId) {
+        if let Some(tail) = self.tails.get_mut(&id) {
             tail.shorten();
             self.kept = self.kept + tail.kept - tail.counted;
             tail.counted = tail.kept;
         }
         while self.kept > KEPT_BYTES && self.tails.len() > 1 {
-            let oldest = self.tails.iter().min_by_key(|(_, tail)| tail.used).map(|(id, _)| id.clone());
+            let oldest = self.tails.iter().min_by_key(|(_, tail)| tail.used).map(|(id, _)| *id);
             let Some(oldest) = oldest else { return };
-            self.forget(oldest.as_str());
+            self.forget(oldest);
         }
     }
 }

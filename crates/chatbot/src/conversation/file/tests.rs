@@ -2,13 +2,13 @@ use std::io::Write as _;
 
 use proptest::prelude::*;
 
-use super::super::{MemoryStore, Role, Status, StoredMessage};
+use super::super::{MemoryStore, MessageId, Role, Status, StoredMessage};
 use super::held::LARGEST;
 use super::locked::LockedFile;
 use super::*;
 
 fn message(text: &str) -> Arc<Message> {
-    Arc::new(Message::new("m".into(), Role::User, text.into(), 1))
+    Arc::new(Message::new(MessageId::default(), Role::User, text.into(), 1))
 }
 
 fn key() -> ConversationKey {
@@ -44,7 +44,7 @@ async fn unknown_and_foreign_conversations_do_not_exist() {
     let store = FileStore::open(directory.path()).unwrap();
     let ours = key();
     store.create(&ours, None, &[message("secret")]).await.unwrap();
-    let theirs = ConversationKey { tenant: "other".parse().unwrap(), id: ours.id.clone() };
+    let theirs = ConversationKey { tenant: "other".parse().unwrap(), id: ours.id };
     assert!(matches!(store.load(&theirs, 9).await, Err(StoreError::NotFound)));
     assert!(matches!(store.append(&theirs, State::Bot, &[message("x")]).await, Err(StoreError::NotFound)));
     assert!(matches!(store.load(&key(), 9).await, Err(StoreError::NotFound)));
@@ -163,11 +163,11 @@ async fn conversations_that_begin_together_share_a_segment_until_it_is_full() {
     let store = FileStore::open(directory.path()).unwrap();
     let keys: Vec<_> = (0..65).map(|_| key_of(&store)).collect();
     for key in &keys {
-        store.create(key, None, &[message(key.id.as_str())]).await.unwrap();
+        store.create(key, None, &[message(&key.id.to_string())]).await.unwrap();
     }
     assert_eq!(files(directory.path()).len(), 2);
     for key in &keys {
-        assert_eq!(texts(&store.load(key, 9).await.unwrap().messages), [(1, key.id.as_str())]);
+        assert_eq!(texts(&store.load(key, 9).await.unwrap().messages), [(1, &*key.id.to_string())]);
     }
     let elsewhere = FileStore::open(directory.path()).unwrap();
     assert_ne!(key_of(&elsewhere).id.segment(), keys[64].id.segment(), "each process fills its own");
@@ -232,7 +232,7 @@ async fn damage_to_one_conversation_is_told_and_leaves_the_others() {
         store.create(key, None, &[message("a")]).await.unwrap();
     }
     let mut file = std::fs::OpenOptions::new().append(true).open(store.path(&whole)).unwrap();
-    writeln!(file, "{{\"conversation\":\"{}\",\"seq\":\nnonsense", damaged.id.as_str()).unwrap();
+    writeln!(file, "{{\"conversation\":\"{}\",\"seq\":\nnonsense", damaged.id).unwrap();
     assert!(matches!(store.load(&damaged, 9).await, Err(StoreError::Damaged(_))));
     assert_eq!(store.append(&whole, State::Bot, &[message("b")]).await.unwrap(), 2);
     assert_eq!(texts(&store.load(&whole, 9).await.unwrap().messages), [(1, "a"), (2, "b")]);
@@ -361,11 +361,11 @@ async fn a_write_that_fails_is_told_to_every_writer_and_leaves_nothing_behind() 
     let path = store.path(&keys[0]);
     let mut broken = Segment::of(LockedFile::of(std::fs::File::open(&path).unwrap()));
     let known = |segment: &mut Segment, key: &ConversationKey| {
-        segment.patiently(&key.id, Wanted::Last(9), |held| Ok(held.last())).unwrap().unwrap()
+        segment.patiently(key.id, Wanted::Last(9), |held| Ok(held.last())).unwrap().unwrap()
     };
     assert_eq!(keys.each_ref().map(|key| known(&mut broken, key)), [1, 1]);
     let append = |segment: &mut Segment, key: &ConversationKey| {
-        let done = segment.at_once(&key.id, Wanted::Last(1), |held| held.append(State::Bot, &[message("lost")]));
+        let done = segment.at_once(key.id, Wanted::Last(1), |held| held.append(State::Bot, &[message("lost")]));
         done.unwrap().unwrap()
     };
     let told = keys.each_ref().map(|key| append(&mut broken, key));

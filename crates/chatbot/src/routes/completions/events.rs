@@ -99,7 +99,7 @@ impl Reader {
                 events.extend(told(failure.unwrap_or(Failure::Interrupted), &self.request_id));
             }
             (Status::Complete | Status::Cancelled, _) => {
-                write(&mut events, &Chunk::end(&self.conversation, &message));
+                write(&mut events, &Chunk::end(self.conversation, &message));
                 if self.with_usage {
                     write(&mut events, &Chunk::usage(&message));
                 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::MODEL;
-use crate::conversation::{ConversationId, FinishReason, Message as Reply, Provenance};
+use crate::conversation::{ConversationId, FinishReason, Message as Reply, MessageId, Provenance};
 use crate::engine::{Citation, Outcome};
 
 /// A request. What it holds beside this (temperature, tools, …) has no meaning for answers from knowledge.
@@ -122,8 +122,8 @@ pub(super) struct Usage {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CompletionExtension)]
 pub(super) struct Extension<'a> {
-    conversation_id: &'a ConversationId,
-    message_id: &'a str,
+    conversation_id: ConversationId,
+    message_id: MessageId,
     outcome: Option<Outcome>,
     citations: &'a [Citation],
     suggestions: Vec<&'a str>,
@@ -193,7 +193,7 @@ impl<'a> Model<'a> {
 }
 
 /// The whole of a reply.
-pub(super) fn completion<'a>(conversation: &'a ConversationId, reply: &'a Reply) -> Completion<'a> {
+pub(super) fn completion<'a>(conversation: ConversationId, reply: &'a Reply) -> Completion<'a> {
     let message = Said { role: "assistant", content: &reply.text, refusal: None };
     Completion {
         id: id(reply),
@@ -218,7 +218,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// The end, with where the reply comes from.
-    pub(super) fn end(conversation: &'a ConversationId, reply: &'a Reply) -> Self {
+    pub(super) fn end(conversation: ConversationId, reply: &'a Reply) -> Self {
         let end = Self::new(reply, Delta::default(), Some(finish_reason(reply)));
         Self { smartbot: Some(extension(conversation, reply)), ..end }
     }
@@ -260,11 +260,11 @@ fn finish_reason(reply: &Reply) -> &'static str {
     }
 }
 
-fn extension<'a>(conversation_id: &'a ConversationId, reply: &'a Reply) -> Extension<'a> {
-    let provenance = reply.provenance.as_ref();
+fn extension<'a>(conversation_id: ConversationId, reply: &'a Reply) -> Extension<'a> {
+    let provenance = reply.provenance.as_deref();
     Extension {
         conversation_id,
-        message_id: &reply.id,
+        message_id: reply.id,
         outcome: provenance.map(|provenance| provenance.outcome),
         citations: provenance.map_or(&[][..], |provenance| &provenance.citations),
         suggestions: provenance.map(Provenance::suggestions).unwrap_or_default(),

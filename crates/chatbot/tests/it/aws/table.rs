@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::{
 };
 use chatbot::aws::Table;
 use chatbot::conversation::{
-    ConversationId, ConversationKey, ConversationStore, DynamoStore, Feedback, Message, Rating, Role, State, Status,
-    StoreError, TenantId,
+    ConversationId, ConversationKey, ConversationStore, DynamoStore, Feedback, Message, MessageId, Rating, Role, State,
+    Status, StoreError, TenantId,
 };
 use chatbot::engine::Outcome;
 use chatbot::ledger::{Book, Books, DynamoBooks, Ledger, Month};
@@ -36,7 +36,7 @@ pub(super) async fn client() -> Client {
 
 /// A new table, by its name.
 pub(super) async fn table() -> String {
-    let name = format!("chat-{}", &ConversationId::random().expect("random bits").as_str()[3..]);
+    let name = format!("chat-{}", ConversationId::random().expect("random bits"));
     let attribute = |name| {
         AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
     };
@@ -65,7 +65,7 @@ fn key() -> ConversationKey {
 }
 
 fn message(text: &str) -> Arc<Message> {
-    Arc::new(Message::new(format!("msg_{text}"), Role::User, text.to_owned(), 7))
+    Arc::new(Message::new(MessageId::unique(), Role::User, text.to_owned(), 7))
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn keys_and_attributes_are_as_documented() {
     let items = client().await.scan().table_name(&name).send().await.unwrap().items.unwrap();
     let text = |value: &AttributeValue| value.as_s().unwrap().clone();
     let keys: BTreeSet<_> = items.iter().map(|item| (text(&item["pk"]), text(&item["sk"]))).collect();
-    let partition = format!("T#default#C#{}", key.id.as_str());
+    let partition = format!("T#default#C#{}", key.id);
     let sorted = ["M#00000000000000000001", "META"].map(|sort| (partition.clone(), sort.to_owned()));
     assert_eq!(keys, BTreeSet::from(sorted));
     assert!(items.iter().all(|item| item["expires"].as_n().unwrap().parse::<u64>().unwrap() > 1_700_000_000));
