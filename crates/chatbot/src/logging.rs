@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::io::Write as _;
+use std::ops::Range;
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -46,14 +47,23 @@ impl<S: Subscriber, W: Fn(&[u8]) + 'static> Layer<S> for Lines<W> {
 
 /// A time in UTC as RFC 3339 writes it, with microseconds.
 fn timestamp(line: &mut Vec<u8>, at: OffsetDateTime) {
-    let date =
-        [(at.year().unsigned_abs(), 4, b'-'), (u32::from(u8::from(at.month())), 2, b'-'), (at.day().into(), 2, b'T')];
-    let time = [(at.hour().into(), 2, b':'), (at.minute().into(), 2, b':'), (at.second().into(), 2, b'.')];
-    let micros = (at.microsecond(), 6, b'Z');
-    for (number, places, end) in date.into_iter().chain(time).chain([micros]) {
-        line.extend((0..places).rev().map(|place| b'0' + (number / 10_u32.pow(place) % 10) as u8));
-        line.push(end);
-    }
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let mut put = |place: Range<usize>, mut number: u32| {
+        for digit in text[place].iter_mut().rev() {
+            *digit += (number % 10) as u8;
+            number /= 10;
+        }
+    };
+    let (year, month, day) = at.to_calendar_date();
+    let (hour, minute, second, micros) = at.to_hms_micro();
+    put(0..4, year.unsigned_abs());
+    put(5..7, u8::from(month).into());
+    put(8..10, day.into());
+    put(11..13, hour.into());
+    put(14..16, minute.into());
+    put(17..19, second.into());
+    put(20..26, micros);
+    line.extend_from_slice(&text);
 }
 
 /// Writes fields as members of an object.

@@ -23,8 +23,8 @@ pub struct Month {
 impl Month {
     /// This month, and the day in it.
     pub fn now() -> (Self, u8) {
-        let now = OffsetDateTime::now_utc();
-        (Self { year: now.year(), month: now.month().into() }, now.day())
+        let (year, month, day) = OffsetDateTime::now_utc().to_calendar_date();
+        (Self { year, month: month.into() }, day)
     }
 
     /// Seconds until the next month begins.
