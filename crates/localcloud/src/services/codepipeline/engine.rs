@@ -3,7 +3,7 @@
 //! A stage is locked by the execution that is in it, an approval that waits included. Executions enter a stage in the order of
 //! their starts (QUEUED), or the newest that waits replaces older ones (SUPERSEDED).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::actions::{self, Progress};
 use super::declaration::{Declaration, ExecutionMode, Pipeline, Stage};
@@ -14,13 +14,26 @@ use super::push;
 use crate::cloud::Cloud;
 use crate::engine::pause;
 
+/// How often git is asked for the heads of branches: a process each time, and the store changes far more often than they do.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The reconciler.
 pub(crate) async fn run(cloud: Cloud) {
     let mut changes = cloud.store().changes();
+    let mut looked: Option<Instant> = None;
     loop {
+        let look = looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+        if look {
+            looked = Some(Instant::now());
+        }
         for (name, pipeline) in cloud.store().all::<Pipeline>() {
             match Declaration::parse(&pipeline.declaration) {
-                Ok(declaration) => step(&cloud, &name, &pipeline, &declaration).await,
+                Ok(declaration) => {
+                    if look {
+                        push::watch(&cloud, &name, &pipeline, &declaration);
+                    }
+                    step(&cloud, &name, &pipeline, &declaration).await;
+                }
                 Err(error) => tracing::error!(pipeline = name, %error, "a stored pipeline cannot be read"),
             }
         }
@@ -29,7 +42,6 @@ pub(crate) async fn run(cloud: Cloud) {
 }
 
 async fn step(cloud: &Cloud, name: &str, pipeline: &Pipeline, declaration: &Declaration) {
-    push::watch(cloud, name, pipeline, declaration);
     admit(cloud, pipeline, declaration);
     for execution in of_pipeline(cloud, name) {
         if execution.status.is_open() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::{Refused, eventually};
+use crate::elbv2::fixture::free_port;
 use crate::registry;
 use crate::server::Endpoint;
 
@@ -268,11 +269,6 @@ fn query(endpoint: &Endpoint, action: &str, parameters: &[(&str, &str)]) -> Stri
 fn element(xml: &str, name: &str) -> String {
     let (_, rest) = xml.split_once(&format!("<{name}>")).expect("the element");
     rest.split_once('<').expect("its end").0.to_owned()
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Builds the stand-in beside the binary under test and gives its path.

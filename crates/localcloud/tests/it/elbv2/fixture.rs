@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,9 +44,16 @@ pub(crate) fn open_cloud(data: &std::path::Path) -> Cloud {
     Cloud::open(settings, Clock::system(100.0)).expect("opened")
 }
 
-/// A port that nobody uses at the moment.
+/// A port that nobody uses: another one for each call and process, and below those that the system gives to connections,
+/// which could take one between its choice and its use.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+    static STEPS: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(97);
+    let mut ports = std::iter::repeat_with(|| {
+        let step = STEPS.fetch_add(1, Ordering::Relaxed);
+        10_000 + (own.wrapping_add(step) % 20_000) as u16
+    });
+    ports.find(|&port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()).expect("one of them is free")
 }
 
 impl Balancer {
