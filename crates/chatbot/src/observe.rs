@@ -50,7 +50,7 @@ where
     F: Future<Output = Response>,
 {
     let id = RequestId::of(request.headers());
-    let asked = Asked {
+    let received = Received {
         route,
         method: method_name(request.method()),
         id: id.clone(),
@@ -60,19 +60,19 @@ where
     request.extensions_mut().insert(id);
     let admitted = app.metrics.admit(app.max_requests);
     // A probe that is not answered makes things worse: the process would be replaced.
-    let work = (asked.is_probe() || admitted.is_some()).then(|| asked.trace.scope(work(request)));
+    let work = (received.is_probe() || admitted.is_some()).then(|| received.trace.scope(work(request)));
     async move {
         let response = match work {
             Some(work) => work.await,
             None => overloaded().into_response(),
         };
         drop(admitted);
-        asked.answered(app, response)
+        received.answered(app, response)
     }
 }
 
 /// What is known of a request before it is answered.
-struct Asked<'a> {
+struct Received<'a> {
     route: &'a str,
     method: &'static str,
     id: RequestId,
@@ -80,7 +80,7 @@ struct Asked<'a> {
     at: Instant,
 }
 
-impl Asked<'_> {
+impl Received<'_> {
     fn is_probe(&self) -> bool {
         matches!(self.route, "/health" | "/ready" | "/metrics")
     }
