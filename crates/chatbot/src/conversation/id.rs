@@ -39,7 +39,8 @@ impl fmt::Display for TenantId {
 #[schema(value_type = String)]
 pub struct ConversationId(u128);
 
-/// A message's name: `msg_` and 128 bits. It only means something within its conversation, whose id nobody can guess. The default is that of messages that are kept nowhere.
+/// A message's name: `msg_` and 128 bits. It only means something within its conversation, whose id nobody can guess.
+/// The default is that of messages that are kept nowhere.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, ToSchema)]
 #[schema(value_type = String)]
 pub struct MessageId(u128);
@@ -99,7 +100,7 @@ macro_rules! named {
 
         impl Serialize for $id {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                // Every reply says four of them: formatted, or in a string of its own, each would take ten times as long.
+                // Every turn says six of them: no string is made for any.
                 let mut text = [0; Self::PREFIX.len() + Digits::LENGTH];
                 let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
                 prefix.copy_from_slice(Self::PREFIX.as_bytes());
