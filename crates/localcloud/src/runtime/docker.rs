@@ -179,8 +179,13 @@ pub(super) async fn supervise(folder: &TaskFolder, spec: &Spec, container: &Cont
                 deadline = None;
             }
             never = &mut health => match never {},
-            // Somebody deleted the endpoint's state: nobody will ever come to stop the task.
-            _ = presence.tick(), if !folder.path().exists() => send("SIGKILL").await,
+            // Looked at in the branch, not before it: nothing else may ever wake this loop.
+            _ = presence.tick() => {
+                // Somebody deleted the endpoint's state: nobody will ever come to stop the task.
+                if !folder.path().exists() {
+                    send("SIGKILL").await;
+                }
+            }
         }
     }
     // The end of the output follows the end of the container at once; an engine that hangs must not hold up the record.

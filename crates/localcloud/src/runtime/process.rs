@@ -62,9 +62,12 @@ pub(super) async fn supervise(folder: &TaskFolder, spec: &Spec, command: &[Strin
                 deadline = None;
             }
             never = &mut health => match never {},
-            // Somebody deleted the endpoint's state: nobody will ever come to stop the task.
-            _ = presence.tick(), if !folder.path().exists() => {
-                send(Signal::KILL);
+            // Looked at in the branch, not before it: nothing else may ever wake this loop.
+            _ = presence.tick() => {
+                // Somebody deleted the endpoint's state: nobody will ever come to stop the task.
+                if !folder.path().exists() {
+                    send(Signal::KILL);
+                }
             }
             _ = watchdog.tick(), if limits.needs_watchdog() => {
                 if super::limits::resident_bytes(pid) > spec.memory_bytes {

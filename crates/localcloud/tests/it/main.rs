@@ -13,5 +13,6 @@ mod elbv2;
 mod logs;
 mod parameters;
 mod registry;
+mod runtime;
 mod scans;
 mod server;
