@@ -27,8 +27,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem whose detail is safe to show. Cold, so that what ends in one is kept out of the way of what does not.
-    #[cold]
+    /// A problem whose detail is safe to show.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self { status, code, title, detail: detail.into(), retry_after: None, errors: None }
     }
@@ -44,13 +43,11 @@ impl Problem {
     }
 
     /// A request that is understood but cannot be accepted.
-    #[cold]
     pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The request is not valid", detail)
     }
 
     /// Something of ours broke: the caller learns nothing but the request's id.
-    #[cold]
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
