@@ -13,6 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 #[cfg(feature = "dynamodb")]
@@ -34,8 +35,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The largest result kept.
 const LARGEST: usize = 64 * 1024;
 
-/// Marks a response whose result is a reply in a conversation.
-#[derive(Debug, Clone, Copy)]
+/// Marks a response whose result is a reply in a conversation, and is kept as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsReply {
     /// The conversation.
     pub conversation: ConversationId,
@@ -122,8 +123,8 @@ async fn reserved(app: &Arc<App>, caller: &Caller, key: &HeaderValue, request: R
             let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
             Ok(Reserved::Done((status, headers, body).into_response()))
         }
-        Reservation::Done(Kept::Reply { conversation, message_id }) => {
-            let turn = conversations::taken(app, caller, IsReply { conversation, message_id }).await?;
+        Reservation::Done(Kept::Reply(reply)) => {
+            let turn = conversations::taken(app, caller, reply).await?;
             let response = match request.uri().path() {
                 completions::PATH => completions::again(app, turn, request).await,
                 _ => chat::again(app, turn, request).await,
@@ -137,7 +138,7 @@ async fn reserved(app: &Arc<App>, caller: &Caller, key: &HeaderValue, request: R
 async fn settle(app: &App, caller: &Caller, record: &str, response: Response) -> Response {
     let tenant = caller.tenant.id();
     let (response, kept) = match response.extensions().get::<IsReply>() {
-        Some(&IsReply { conversation, message_id }) => (response, Some(Kept::Reply { conversation, message_id })),
+        Some(&reply) => (response, Some(Kept::Reply(reply))),
         None if response.status().is_success() => {
             let (parts, body) = response.into_parts();
             let Ok(bytes) = to_bytes(body, LARGEST).await else { return Problem::internal().into_response() };

@@ -125,14 +125,13 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
 
     answer.status = Status::Generating;
     answer.lease_until_ms = Some(now_ms() + LEASE_MS);
-    let provenance_if_written = Provenance {
+    answer.provenance = Some(Box::new(Provenance {
         outcome: Outcome::Answer,
         source: Source::Model,
         finish_reason: FinishReason::Stop,
         citations,
         ..provenance.clone()
-    };
-    answer.provenance = Some(provenance_if_written.into());
+    }));
     let seq = keep(app, caller, &key, before.as_ref(), &[asked.into(), answer.clone().into()]).await? + 1;
     let fallback =
         Fallback { tenant: Arc::clone(&caller.tenant), question: message.to_owned(), text: reply.text, provenance };

@@ -100,12 +100,7 @@ macro_rules! named {
 
         impl Serialize for $id {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                // Every turn says six of them: no string is made for any.
-                let mut text = [0; Self::PREFIX.len() + Digits::LENGTH];
-                let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
-                prefix.copy_from_slice(Self::PREFIX.as_bytes());
-                digits.copy_from_slice(Digits::of(self.0).as_str().as_bytes());
-                serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+                serializer.collect_str(self)
             }
         }
 

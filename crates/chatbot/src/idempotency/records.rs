@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::DynamoRecords;
 
+use super::IsReply;
 use crate::clock::now_ms;
-use crate::conversation::{ConversationId, MessageId, StoreError};
+use crate::conversation::StoreError;
 use crate::disk::{blocking, open_or_create};
 use crate::tenant::TenantId;
 
@@ -59,12 +60,7 @@ pub enum Kept {
         body: String,
     },
     /// A reply, to be read from its conversation.
-    Reply {
-        /// The conversation.
-        conversation: ConversationId,
-        /// The reply.
-        message_id: MessageId,
-    },
+    Reply(IsReply),
 }
 
 /// What a key allows.

@@ -134,11 +134,10 @@ impl Tails {
         Some(tail)
     }
 
-    pub(super) fn insert(&mut self, id: ConversationId, tail: Tail) -> &mut Tail {
+    pub(super) fn insert(&mut self, id: ConversationId, tail: Tail) {
         self.now += 1;
         self.forget(id);
-        let kept = self.tails.entry(id).insert_entry(Tail { used: self.now, counted: 0, ..tail });
-        kept.into_mut()
+        self.tails.insert(id, Tail { used: self.now, counted: 0, ..tail });
     }
 
     fn forget(&mut self, id: ConversationId) {
