@@ -121,7 +121,16 @@ impl App {
         key: &ConversationKey,
         limit: usize,
     ) -> Result<Conversation, Problem> {
-        let conversation = self.store.load(key, limit).await.map_err(|error| self.store_problem(error))?;
+        self.seen(caller, self.store.load(key, limit).await)
+    }
+
+    /// The same with what the store has at hand: see [`ConversationStore::glance`].
+    pub async fn glance(&self, caller: &Caller, key: &ConversationKey) -> Result<Conversation, Problem> {
+        self.seen(caller, self.store.glance(key).await)
+    }
+
+    fn seen(&self, caller: &Caller, found: Result<Conversation, StoreError>) -> Result<Conversation, Problem> {
+        let conversation = found.map_err(|error| self.store_problem(error))?;
         if caller.may_see(&conversation) { Ok(conversation) } else { Err(StoreError::NotFound.into()) }
     }
 

@@ -69,6 +69,12 @@ pub trait ConversationStore: Send + Sync + fmt::Debug {
     /// Moves from one state to another; [`StoreError::Conflict`] when it is in a third.
     fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()>;
 
+    /// The conversation with the question before, and with the last message as long as that is generated: all that a turn
+    /// needs which no model writes. A store may give some of its last messages instead.
+    fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Conversation> {
+        self.load(key, 2)
+    }
+
     /// The conversation with its last messages, oldest first, at most `limit`.
     fn load<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Conversation>;
 

@@ -22,8 +22,6 @@ use crate::text::Language;
 
 /// Messages read back for a model's context.
 const CONTEXT: usize = 12;
-/// Messages read back where there is no model: the previous turn, whose question a short one may go on with.
-const FOLLOW_UP: usize = 2;
 /// Characters of a question without an answer that analytics keep.
 const LONGEST_QUESTION: usize = 300;
 /// Entries shown to a model.
@@ -87,8 +85,11 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
     let (key, before) = match conversation {
         Some(id) => {
             let key = caller.conversation(id);
-            let context = if app.writer.is_some() { CONTEXT } else { FOLLOW_UP };
-            let before = app.conversation(caller, &key, context).await?;
+            let before = match app.writer {
+                Some(_) => app.conversation(caller, &key, CONTEXT).await?,
+                // The question before is all: a short one may go on with it.
+                None => app.glance(caller, &key).await?,
+            };
             (key, Some(before))
         }
         None => (caller.conversation(app.store.name(caller.tenant.id()).map_err(|_| Problem::internal())?), None),

@@ -26,7 +26,7 @@ use crate::disk::{blocking, make_directory, private};
 
 /// Conversations in files: `<dir>/<tenant>/<segment>.jsonl`, one change a line.
 ///
-/// A segment holds up to 64 conversations that began in one process within an hour; a
+/// A segment holds up to 128 conversations that began in one process within an hour; a
 /// conversation's id begins with its segment's. A file for each conversation would cost far more to create
 /// than to fill, and a million of them a month.
 ///
@@ -37,7 +37,7 @@ use crate::disk::{blocking, make_directory, private};
 /// conversation writes its segment anew without it. Data survives the process at once and the machine's
 /// power as soon as the system has written it out.
 ///
-/// The segments used last stay open, with the last messages of conversations used last. As long as
+/// The segments used last stay open, with what the next turn of the conversations used last needs. As long as
 /// no other process wrote to one, which its length tells, a turn costs a handful of system calls
 /// that only touch the page cache: they are done where they are asked for. Everything else goes to
 /// the threads for blocking work.
@@ -185,12 +185,12 @@ impl ConversationStore for FileStore {
     ) -> StoreFuture<'a, u64> {
         Box::pin(async move {
             let append =
-                |segment: &mut Segment| segment.at_once(key.id, Wanted::Last(1), |held| held.append(seen, messages));
+                |segment: &mut Segment| segment.at_once(key.id, Wanted::Turn, |held| held.append(seen, messages));
             if let Some(done) = self.at_once(key, append).await {
                 return done;
             }
             let messages = messages.to_vec();
-            self.patiently(key, Wanted::Last(1), move |held| held.append(seen, &messages)).await
+            self.patiently(key, Wanted::Turn, move |held| held.append(seen, &messages)).await
         })
     }
 
@@ -215,21 +215,29 @@ impl ConversationStore for FileStore {
     }
 
     fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()> {
-        Box::pin(async move { self.patiently(key, Wanted::Last(1), move |held| held.transition(from, to)).await })
+        Box::pin(async move { self.patiently(key, Wanted::Turn, move |held| held.transition(from, to)).await })
+    }
+
+    fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Conversation> {
+        Box::pin(async move {
+            if let Some(segment) = self.open.find(key)
+                && let Ok(mut segment) = segment.try_lock()
+                && let Some(tail) = segment.glance(key.id)
+            {
+                return Ok(tail.glance());
+            }
+            self.patiently(key, Wanted::Turn, |held| Ok(held.glance())).await
+        })
     }
 
     fn load<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Conversation> {
         Box::pin(async move {
-            let (wanted, limit) = (Wanted::Last(limit as u64), limit as u64);
-            let from = move |last: u64| (last + 1).saturating_sub(limit).max(1);
-            if let Some(segment) = self.open.find(key)
-                && let Ok(mut segment) = segment.try_lock()
-                && let Some(tail) = segment.glance(key.id, wanted)
-            {
-                return Ok(tail.conversation(from(tail.last)..=tail.last));
-            }
-            let last = move |held: &mut Held<'_>| Ok(held.conversation(from(held.last())..=held.last()));
-            self.patiently(key, wanted, last).await
+            let limit = limit as u64;
+            let load = move |held: &mut Held<'_>| {
+                let last = held.last();
+                Ok(held.conversation((last + 1).saturating_sub(limit).max(1)..=last))
+            };
+            self.patiently(key, Wanted::Last(limit), load).await
         })
     }
 

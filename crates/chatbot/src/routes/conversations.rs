@@ -154,7 +154,7 @@ pub async fn messages(
 )]
 pub async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
-    app.conversation(&caller, &key, 1).await?;
+    app.glance(&caller, &key).await?;
     app.store.delete(&key).await.map_err(|error| app.store_problem(error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

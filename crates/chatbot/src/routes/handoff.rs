@@ -53,7 +53,7 @@ pub async fn request(
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
         return Err(Problem::invalid("reason_too_long", format!("reason has more than {LONGEST_REASON} characters.")));
     }
-    let conversation = app.conversation(&caller, &key, 1).await?;
+    let conversation = app.glance(&caller, &key).await?;
     let state = handoff::request(&app, &caller.tenant, &key, conversation.state, reason.as_deref()).await?;
     Ok(body::answer(&StateReply { state }))
 }
@@ -91,7 +91,7 @@ pub async fn reply(
     let asked: AgentReply = body::json(request).await?;
     let id = MessageId::unique();
     let message = Arc::new(Message::new(id, Role::Agent, text(&asked.text)?.to_owned(), now_ms()));
-    let state = app.conversation(&caller, &key, 1).await?.state;
+    let state = app.glance(&caller, &key).await?.state;
     if state == Answering::Closed {
         return Err(Problem::closed());
     }
@@ -124,7 +124,7 @@ pub async fn state(
 ) -> Result<Response, Problem> {
     let key = caller.conversation(conversation_id(&id)?);
     let StateRequest { state } = body::json(request).await?;
-    let from = app.conversation(&caller, &key, 1).await?.state;
+    let from = app.glance(&caller, &key).await?.state;
     handoff::transition(&app, &caller.tenant, &key, from, state).await?;
     Ok(body::answer(&StateReply { state }))
 }

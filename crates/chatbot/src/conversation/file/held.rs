@@ -28,6 +28,12 @@ impl<'a> Held<'a> {
         self.tail.conversation(seqs)
     }
 
+    /// The conversation with what a turn needs.
+    pub(super) fn glance(&mut self) -> Conversation {
+        self.tail.shorten();
+        self.tail.glance()
+    }
+
     /// The number of the last message.
     pub(super) fn last(&self) -> u64 {
         self.tail.last

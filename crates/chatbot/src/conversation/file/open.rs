@@ -6,10 +6,10 @@ use foldhash::HashMap;
 use super::super::{ConversationId, ConversationKey, SegmentId, TenantId};
 use super::segment::Segment;
 
-/// The most segments kept open. Each costs a descriptor and the last messages of some conversations.
+/// The most segments kept open. Each costs a descriptor and the last questions of some conversations.
 const MOST: usize = 64;
 /// Conversations begun in one segment.
-const CONVERSATIONS: u32 = 64;
+const CONVERSATIONS: u32 = 128;
 /// How long conversations are begun in one segment: what is in one file should also end together.
 const AGE: Duration = Duration::from_secs(60 * 60);
 

@@ -48,15 +48,15 @@ impl Segment {
         Self { file, tails: Tails::default(), waiting: Vec::new() }
     }
 
-    /// What is in memory of a conversation, if that is what the file says, and enough. It takes no
-    /// lock: the file is as it was left at this moment.
-    pub(super) fn glance(&mut self, id: ConversationId, wanted: Wanted) -> Option<&Tail> {
+    /// What is in memory of a conversation, if that is what the file says. It takes no lock: the file is as
+    /// it was left at this moment.
+    pub(super) fn glance(&mut self, id: ConversationId) -> Option<&Tail> {
         // Nobody is shown what may still be lost.
         if self.tails.end(id) > self.file.written() {
             self.commit();
         }
         let tail = self.tails.enter(id)?;
-        (tail.has(wanted) && self.file.is_current()).then_some(tail)
+        self.file.is_current().then_some(tail)
     }
 
     /// Works on a conversation if that needs no waiting and no reading: nobody else holds the

@@ -5,25 +5,24 @@ use std::sync::Arc;
 
 use foldhash::HashMap;
 
-use super::super::{Conversation, ConversationId, Message, State, StoredMessage};
+use super::super::{Conversation, ConversationId, Message, Role, State, Status, StoredMessage};
 use super::line::Line;
 
-/// The last messages that stay in memory: what a reply needs that no model writes, the previous turn. A model's longer
-/// context is read from the file, which takes nothing beside the model.
-const KEPT: usize = 2;
 /// The most bytes of lines that a segment's conversations keep in memory together.
 const KEPT_BYTES: usize = 128 * 1024;
 
 /// Which messages of a conversation are needed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted {
+    /// What a turn needs that no model writes.
+    Turn,
     /// At least this many of the last ones.
     Last(u64),
     /// At least all after this number.
     After(u64),
 }
 
-/// What a segment says of one conversation, with some of its last messages.
+/// What a segment says of one conversation, with some of its messages.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     pub(super) owner: Option<String>,
@@ -89,6 +88,7 @@ impl Tail {
     /// Whether everything wanted is in memory.
     pub(super) fn has(&self, wanted: Wanted) -> bool {
         let first = match wanted {
+            Wanted::Turn => return true,
             Wanted::Last(count) => (self.last + 1).saturating_sub(count).max(1),
             Wanted::After(seq) => seq + 1,
         };
@@ -101,12 +101,23 @@ impl Tail {
         Conversation { owner: self.owner.clone(), state: self.state, messages: seqs.filter_map(stored).collect() }
     }
 
-    /// Lets go of old messages: they are in the file.
-    fn shorten(&mut self) {
-        while self.messages.len() > KEPT {
-            let Some(oldest) = self.messages.pop_front() else { return };
-            self.kept -= oldest.bytes;
-        }
+    /// The conversation with all that [`Tail::shorten`] leaves.
+    pub(super) fn glance(&self) -> Conversation {
+        self.conversation(self.messages.iter().map(|kept| kept.seq))
+    }
+
+    /// Lets go of what no turn needs that no model writes: replies that are complete, and all questions but the last. They
+    /// are in the file, and a model's longer context is read from there, which takes nothing beside the model. What stays of
+    /// a conversation is small, so that what turns leave in memory does not drive what they need out of the caches.
+    pub(super) fn shorten(&mut self) {
+        let Self { messages, last, kept, .. } = self;
+        let question = messages.iter().rfind(|kept| kept.message.role == Role::User).map(|kept| kept.seq);
+        messages.retain(|message| {
+            let generating = message.seq == *last && message.message.status == Status::Generating;
+            let stays = generating || Some(message.seq) == question;
+            *kept -= if stays { 0 } else { message.bytes };
+            stays
+        });
     }
 }
 

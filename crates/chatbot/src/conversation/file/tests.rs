@@ -161,7 +161,7 @@ async fn what_another_store_wrote_is_seen_by_one_that_has_the_file_open() {
 async fn conversations_that_begin_together_share_a_segment_until_it_is_full() {
     let directory = tempfile::tempdir().unwrap();
     let store = FileStore::open(directory.path()).unwrap();
-    let keys: Vec<_> = (0..65).map(|_| key_of(&store)).collect();
+    let keys: Vec<_> = (0..129).map(|_| key_of(&store)).collect();
     for key in &keys {
         store.create(key, None, &[message(&key.id.to_string())]).await.unwrap();
     }
@@ -170,7 +170,7 @@ async fn conversations_that_begin_together_share_a_segment_until_it_is_full() {
         assert_eq!(texts(&store.load(key, 9).await.unwrap().messages), [(1, &*key.id.to_string())]);
     }
     let elsewhere = FileStore::open(directory.path()).unwrap();
-    assert_ne!(key_of(&elsewhere).id.segment(), keys[64].id.segment(), "each process fills its own");
+    assert_ne!(key_of(&elsewhere).id.segment(), keys[128].id.segment(), "each process fills its own");
 }
 
 #[tokio::test]
@@ -244,6 +244,8 @@ enum Deed {
     Create,
     Append(usize),
     Move(State, State),
+    Revise(u64),
+    Glance,
     Load(usize),
     Page(u64),
     Delete,
@@ -263,7 +265,7 @@ proptest! {
                 let store = &stores[usize::from(first)];
                 let key = &mut keys[which];
                 let [ours, theirs] = [store as &dyn ConversationStore, &memory];
-                let say = |count| (0..count).map(|part| message(&format!("{number}.{part}"))).collect::<Vec<_>>();
+                let say = |count| (0..count).map(|part| said(number + part, format!("{number}.{part}"))).collect::<Vec<_>>();
                 let (a, b) = match deed {
                     Deed::Create if memory.load(key, 1).await.is_ok() => continue,
                     Deed::Create => (
@@ -277,6 +279,17 @@ proptest! {
                     Deed::Move(from, to) => (
                         format!("{:?}", ours.transition(key, from, to).await),
                         format!("{:?}", theirs.transition(key, from, to).await),
+                    ),
+                    Deed::Revise(seq) => {
+                        let ended = message("ended");
+                        (
+                            format!("{:?}", ours.revise(key, seq, &ended).await),
+                            format!("{:?}", theirs.revise(key, seq, &ended).await),
+                        )
+                    }
+                    Deed::Glance => (
+                        format!("{:?}", ours.glance(key).await),
+                        format!("{:?}", theirs.load(key, usize::MAX).await.map(needed)),
                     ),
                     Deed::Load(limit) => (
                         format!("{:?}", ours.load(key, limit).await),
@@ -294,12 +307,37 @@ proptest! {
     }
 }
 
+/// A question, a whole reply, or one that is being generated.
+fn said(number: usize, text: String) -> Arc<Message> {
+    let message = Message::new(MessageId::default(), Role::User, text, 1);
+    Arc::new(match number % 3 {
+        0 => message,
+        1 => Message { role: Role::Assistant, ..message },
+        _ => Message { role: Role::Assistant, status: Status::Generating, ..message },
+    })
+}
+
+/// What a glance shows of a conversation.
+fn needed(mut conversation: Conversation) -> Conversation {
+    let messages = &mut conversation.messages;
+    let last = messages.len() as u64;
+    let question =
+        messages.iter().map(|stored| (stored.seq, stored.message.role)).rfind(|(_, role)| *role == Role::User);
+    messages.retain(|stored| {
+        let generating = stored.seq == last && stored.message.status == Status::Generating;
+        generating || question.is_some_and(|(seq, _)| seq == stored.seq)
+    });
+    conversation
+}
+
 fn deed() -> impl Strategy<Value = Deed> {
     let state = || proptest::sample::select(&State::ALL[..2]);
     prop_oneof![
         3 => Just(Deed::Create),
         6 => (1..4_usize).prop_map(Deed::Append),
         2 => (state(), state()).prop_map(|(from, to)| Deed::Move(from, to)),
+        2 => (1..9_u64).prop_map(Deed::Revise),
+        4 => Just(Deed::Glance),
         4 => (1..20_usize).prop_map(Deed::Load),
         2 => (0..20_u64).prop_map(Deed::Page),
         1 => Just(Deed::Delete),
@@ -365,7 +403,7 @@ async fn a_write_that_fails_is_told_to_every_writer_and_leaves_nothing_behind() 
     };
     assert_eq!(keys.each_ref().map(|key| known(&mut broken, key)), [1, 1]);
     let append = |segment: &mut Segment, key: &ConversationKey| {
-        let done = segment.at_once(key.id, Wanted::Last(1), |held| held.append(State::Bot, &[message("lost")]));
+        let done = segment.at_once(key.id, Wanted::Turn, |held| held.append(State::Bot, &[message("lost")]));
         done.unwrap().unwrap()
     };
     let told = keys.each_ref().map(|key| append(&mut broken, key));
