@@ -111,11 +111,13 @@ impl Tail {
     /// a conversation is small, so that what turns leave in memory does not drive what they need out of the caches.
     pub(super) fn shorten(&mut self) {
         let Self { messages, last, kept, .. } = self;
-        let question = messages.iter().rfind(|kept| kept.message.role == Role::User).map(|kept| kept.seq);
-        messages.retain(|message| {
-            let generating = message.seq == *last && message.message.status == Status::Generating;
-            let stays = generating || Some(message.seq) == question;
-            *kept -= if stays { 0 } else { message.bytes };
+        let question = messages.iter().rfind(|stored| stored.message.role == Role::User).map(|stored| stored.seq);
+        messages.retain(|stored| {
+            let generating = stored.seq == *last && stored.message.status == Status::Generating;
+            let stays = generating || Some(stored.seq) == question;
+            if !stays {
+                *kept -= stored.bytes;
+            }
             stays
         });
     }

@@ -321,11 +321,10 @@ fn said(number: usize, text: String) -> Arc<Message> {
 fn needed(mut conversation: Conversation) -> Conversation {
     let messages = &mut conversation.messages;
     let last = messages.len() as u64;
-    let question =
-        messages.iter().map(|stored| (stored.seq, stored.message.role)).rfind(|(_, role)| *role == Role::User);
+    let question = messages.iter().rfind(|stored| stored.message.role == Role::User).map(|stored| stored.seq);
     messages.retain(|stored| {
         let generating = stored.seq == last && stored.message.status == Status::Generating;
-        generating || question.is_some_and(|(seq, _)| seq == stored.seq)
+        generating || Some(stored.seq) == question
     });
     conversation
 }
