@@ -13,7 +13,9 @@ use crate::access::Caller;
 use crate::answer::AnswerWriter;
 use crate::causes::with_causes;
 use crate::config::{Config, ConfigError, ConfigErrors, Release, Store, Tenants};
-use crate::conversation::{Conversation, ConversationKey, ConversationStore, FileStore, MemoryStore, StoreError};
+use crate::conversation::{
+    Conversation, ConversationKey, ConversationStore, FileStore, Glance, MemoryStore, StoreError,
+};
 use crate::disk;
 use crate::drain::Drain;
 use crate::generation::Hub;
@@ -121,17 +123,14 @@ impl App {
         key: &ConversationKey,
         limit: usize,
     ) -> Result<Conversation, Problem> {
-        self.seen(caller, self.store.load(key, limit).await)
+        let found = self.store.load(key, limit).await.map_err(|error| self.store_problem(error))?;
+        if caller.may_see(found.owner.as_deref()) { Ok(found) } else { Err(StoreError::NotFound.into()) }
     }
 
-    /// The same with what the store has at hand: see [`ConversationStore::glance`].
-    pub async fn glance(&self, caller: &Caller, key: &ConversationKey) -> Result<Conversation, Problem> {
-        self.seen(caller, self.store.glance(key).await)
-    }
-
-    fn seen(&self, caller: &Caller, found: Result<Conversation, StoreError>) -> Result<Conversation, Problem> {
-        let conversation = found.map_err(|error| self.store_problem(error))?;
-        if caller.may_see(&conversation) { Ok(conversation) } else { Err(StoreError::NotFound.into()) }
+    /// How a conversation stands, if this caller may see it; otherwise it does not exist.
+    pub async fn glance(&self, caller: &Caller, key: &ConversationKey) -> Result<Glance, Problem> {
+        let found = self.store.glance(key).await.map_err(|error| self.store_problem(error))?;
+        if caller.may_see(found.owner.as_deref()) { Ok(found) } else { Err(StoreError::NotFound.into()) }
     }
 
     /// A store's failure, counted when it is ours.

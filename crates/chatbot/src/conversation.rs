@@ -28,6 +28,9 @@ pub use message::{
     Failure, Feedback, FinishReason, Message, Provenance, Rating, Role, Source, Status, StoredMessage, Usage,
 };
 
+/// Messages that a store reads which does not keep at hand what a [`Glance`] says.
+const GLANCED: usize = 4;
+
 /// The answer of a store, when it comes.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -47,17 +50,12 @@ pub trait ConversationStore: Send + Sync + fmt::Debug {
         &'a self,
         key: &'a ConversationKey,
         owner: Option<&'a str>,
-        messages: &'a [Arc<Message>],
+        messages: &'a [Message],
     ) -> StoreFuture<'a, ()>;
 
     /// Adds messages at the end, all or none; returns the number of the first one. Fails with
     /// [`StoreError::Conflict`] when the conversation is no longer in the state the caller saw.
-    fn append<'a>(
-        &'a self,
-        key: &'a ConversationKey,
-        seen: State,
-        messages: &'a [Arc<Message>],
-    ) -> StoreFuture<'a, u64>;
+    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64>;
 
     /// Replaces a message that is still being generated, by its end or by more of its text. Fails
     /// with [`StoreError::Conflict`] when it has ended already: the first end counts.
@@ -69,10 +67,9 @@ pub trait ConversationStore: Send + Sync + fmt::Debug {
     /// Moves from one state to another; [`StoreError::Conflict`] when it is in a third.
     fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()>;
 
-    /// The conversation with the question before, and with the last message as long as that is generated: all that a turn
-    /// needs which no model writes. A store may give some of its last messages instead.
-    fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Conversation> {
-        self.load(key, 2)
+    /// How a conversation stands. Where only the last messages tell, a question before them is not found.
+    fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Glance> {
+        Box::pin(async move { Ok(self.load(key, GLANCED).await?.glance()) })
     }
 
     /// The conversation with its last messages, oldest first, at most `limit`.
@@ -94,6 +91,26 @@ pub trait ConversationStore: Send + Sync + fmt::Debug {
     fn check(&self) -> StoreFuture<'_, ()>;
 }
 
+/// How a conversation stands: all that a turn needs of it which no model writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// The end user it belongs to, if it belongs to one.
+    pub owner: Option<Arc<str>>,
+    /// Who is answering.
+    pub state: State,
+    /// What the person said last.
+    pub question: Option<Arc<str>>,
+    /// While the last message is generated: when its process counts as gone, in milliseconds since 1970.
+    pub generating_until_ms: Option<u64>,
+}
+
+impl Glance {
+    /// True while a reply is on its way.
+    pub fn is_generating(&self, now_ms: u64) -> bool {
+        self.generating_until_ms.is_some_and(|until| until >= now_ms)
+    }
+}
+
 /// Names a conversation of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConversationKey {
@@ -112,6 +129,24 @@ pub struct Conversation {
     pub state: State,
     /// The messages asked for, oldest first.
     pub messages: Vec<StoredMessage>,
+}
+
+impl Conversation {
+    /// How it stands, as far as its messages tell.
+    pub fn glance(&self) -> Glance {
+        Glance {
+            owner: self.owner.as_deref().map(Arc::from),
+            state: self.state,
+            question: question(&self.messages).map(Arc::from),
+            generating_until_ms: self.messages.last().and_then(|stored| stored.message.generating_until_ms()),
+        }
+    }
+}
+
+/// What the person said last.
+pub fn question(messages: &[StoredMessage]) -> Option<&str> {
+    let question = messages.iter().rfind(|stored| stored.message.role == Role::User);
+    question.map(|stored| stored.message.text.as_str())
 }
 
 /// Who answers in a conversation.

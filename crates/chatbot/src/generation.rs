@@ -343,7 +343,6 @@ impl Generation {
 pub async fn stored(store: &dyn ConversationStore, key: &ConversationKey, seq: u64) -> Result<Message, StoreError> {
     let conversation = store.page(key, seq.saturating_sub(1), 1).await?;
     let message = conversation.messages.into_iter().next().ok_or(StoreError::NotFound)?.message;
-    let message = Arc::unwrap_or_clone(message);
     if !message.is_orphaned(now_ms()) {
         return Ok(message);
     }

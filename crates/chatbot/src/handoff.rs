@@ -75,7 +75,7 @@ pub async fn request(
     app.store.transition(key, from, to).await.map_err(|error| app.store_problem(error))?;
     app.ledger.count(&key.tenant, |book, day| book.day(day).handoffs += 1);
     let recent = app.store.load(key, CONTEXT).await.map_err(|error| app.store_problem(error))?;
-    let lines: Vec<Line> = recent.messages.iter().map(|StoredMessage { message, .. }| Line::from(&**message)).collect();
+    let lines: Vec<Line> = recent.messages.iter().map(|StoredMessage { message, .. }| Line::from(message)).collect();
     let data = json!({"reason": reason.map(|reason| mask(reason).into_owned()), "messages": lines});
     tell(app, tenant, Kind::Requested, key, to, data).await?;
     Ok(to)

@@ -1,5 +1,6 @@
 //! One turn of a conversation: read what came before, keep the question, reply.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -10,8 +11,8 @@ use crate::answer::{Question, Writing};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::conversation::{
-    Conversation, ConversationId, ConversationKey, FinishReason, Message, MessageId, Provenance, Role, Source, State,
-    Status, StoredMessage, Usage,
+    ConversationId, ConversationKey, FinishReason, Glance, Message, MessageId, Provenance, Role, Source, State, Status,
+    StoredMessage, Usage, question,
 };
 use crate::engine::{Citation, Outcome, Reply};
 use crate::generation::{Fallback, Hub, LEASE_MS};
@@ -55,7 +56,7 @@ pub struct Turn {
 #[derive(Debug)]
 pub enum Replying {
     /// It is all there, and kept.
-    Whole(Arc<Message>),
+    Whole(Message),
     /// It is being generated.
     Live(watch::Receiver<Message>),
 }
@@ -72,7 +73,7 @@ impl Replying {
     /// The reply as it comes; one that is all there does not change any more.
     pub fn watch(self) -> watch::Receiver<Message> {
         match self {
-            Self::Whole(message) => watch::channel(Arc::unwrap_or_clone(message)).1,
+            Self::Whole(message) => watch::channel(message).1,
             Self::Live(message) => message,
         }
     }
@@ -82,12 +83,17 @@ impl Replying {
 pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<Turn, Problem> {
     let Asked { conversation, told, message, locale } = asked;
     app.admit_message(caller).await?;
+    let mut history = Cow::Borrowed(told);
     let (key, before) = match conversation {
         Some(id) => {
             let key = caller.conversation(id);
             let before = match app.writer {
-                Some(_) => app.conversation(caller, &key, CONTEXT).await?,
-                // The question before is all: a short one may go on with it.
+                Some(_) => {
+                    let conversation = app.conversation(caller, &key, CONTEXT).await?;
+                    let before = conversation.glance();
+                    history = Cow::Owned(conversation.messages);
+                    before
+                }
                 None => app.glance(caller, &key).await?,
             };
             (key, Some(before))
@@ -104,22 +110,23 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
     }
     refuse_while_generating(before.as_ref())?;
 
-    let history = before.as_ref().map_or(told, |before| &before.messages);
-    let previous = history.iter().rev().map(|stored| &stored.message).find(|message| message.role == Role::User);
-    let mut reply = caller.tenant.engine.reply(message, previous.map(|message| message.text.as_str()), locale);
+    // A short question may go on with the one before.
+    let previous = before.as_ref().map_or_else(|| question(told), |before| before.question.as_deref());
+    let mut reply = caller.tenant.engine.reply(message, previous, locale);
     app.metrics.reply(reply.outcome, reply.language, reply.follow_up);
 
     let writing = match reply.outcome {
         Outcome::Answer => None,
-        Outcome::DidYouMean | Outcome::Handover => writing(app, caller, history, message, reply.language).await?,
+        Outcome::DidYouMean | Outcome::Handover => writing(app, caller, &history, message, reply.language).await?,
     };
     let provenance = provenance(&mut reply, message);
     let mut answer = Message::new(MessageId::unique(), Role::Assistant, String::new(), now_ms());
     let Some((writing, citations)) = writing else {
         answer.text = reply.text;
         answer.provenance = Some(provenance.into());
-        let answer = Arc::new(answer);
-        keep(app, caller, &key, before.as_ref(), &[asked.into(), Arc::clone(&answer)]).await?;
+        let messages = [asked, answer];
+        keep(app, caller, &key, before.as_ref(), &messages).await?;
+        let [_, answer] = messages;
         count_reply(app, &key, message, &answer);
         return Ok(Turn { key, reply: Replying::Whole(answer) });
     };
@@ -133,7 +140,9 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
         citations,
         ..provenance.clone()
     }));
-    let seq = keep(app, caller, &key, before.as_ref(), &[asked.into(), answer.clone().into()]).await? + 1;
+    let messages = [asked, answer];
+    let seq = keep(app, caller, &key, before.as_ref(), &messages).await? + 1;
+    let [_, answer] = messages;
     let fallback =
         Fallback { tenant: Arc::clone(&caller.tenant), question: message.to_owned(), text: reply.text, provenance };
     let live = Hub::start(app, key.clone(), seq, answer, writing, fallback);
@@ -145,8 +154,8 @@ async fn keep(
     app: &App,
     caller: &Caller,
     key: &ConversationKey,
-    before: Option<&Conversation>,
-    messages: &[Arc<Message>],
+    before: Option<&Glance>,
+    messages: &[Message],
 ) -> Result<u64, Problem> {
     let kept = match before {
         Some(before) => app.store.append(key, before.state, messages).await,
@@ -165,7 +174,6 @@ async fn silent(
     asked: Message,
     locale: Option<Language>,
 ) -> Result<Turn, Problem> {
-    let asked = Arc::new(asked);
     let kept = app.store.append(&key, State::Human, std::slice::from_ref(&asked)).await;
     kept.map_err(|error| app.store_problem(error))?;
     count_message(app, &key, false, &asked.text);
@@ -181,23 +189,17 @@ async fn silent(
         citations: Vec::new(),
         usage: usage(&asked.text, ""),
     };
-    let answer = Message { text: String::new(), provenance: Some(provenance.into()), ..Arc::unwrap_or_clone(asked) };
-    Ok(Turn { key, reply: Replying::Whole(answer.into()) })
+    let answer = Message { text: String::new(), provenance: Some(provenance.into()), ..asked };
+    Ok(Turn { key, reply: Replying::Whole(answer) })
 }
 
 /// One reply at a time: the next question may depend on it.
-fn refuse_while_generating(before: Option<&Conversation>) -> Result<(), Problem> {
-    let last = before.and_then(|before| before.messages.last()).map(|stored| &stored.message);
-    match last {
-        Some(last) if last.status == Status::Generating && !last.is_orphaned(now_ms()) => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "reply_in_progress",
-            "The previous reply is not finished",
-            "Wait for it, or cancel it.",
-        )
-        .retry_after(1)),
-        _ => Ok(()),
+fn refuse_while_generating(before: Option<&Glance>) -> Result<(), Problem> {
+    if !before.is_some_and(|before| before.is_generating(now_ms())) {
+        return Ok(());
     }
+    let (title, detail) = ("The previous reply is not finished", "Wait for it, or cancel it.");
+    Err(Problem::new(StatusCode::CONFLICT, "reply_in_progress", title, detail).retry_after(1))
 }
 
 /// An answer by a model, and the entries it rests on; `None` where no model may write one.

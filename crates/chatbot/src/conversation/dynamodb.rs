@@ -57,12 +57,7 @@ impl DynamoStore {
     }
 
     /// One try to add messages after what `meta` says is the last one; false when it is no longer so.
-    async fn try_append(
-        &self,
-        key: &ConversationKey,
-        meta: &Meta,
-        messages: &[Arc<Message>],
-    ) -> Result<bool, StoreError> {
+    async fn try_append(&self, key: &ConversationKey, meta: &Meta, messages: &[Message]) -> Result<bool, StoreError> {
         let expires = self.expires();
         let last = meta.last + messages.len() as u64;
         if last > MOST {
@@ -210,7 +205,7 @@ impl ConversationStore for DynamoStore {
         &'a self,
         key: &'a ConversationKey,
         owner: Option<&'a str>,
-        messages: &'a [Arc<Message>],
+        messages: &'a [Message],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let expires = self.expires();
@@ -231,12 +226,7 @@ impl ConversationStore for DynamoStore {
         })
     }
 
-    fn append<'a>(
-        &'a self,
-        key: &'a ConversationKey,
-        seen: State,
-        messages: &'a [Arc<Message>],
-    ) -> StoreFuture<'a, u64> {
+    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
             for again in (0..TRIES).rev() {
                 let meta = self.meta(key).await?;

@@ -1,10 +1,10 @@
 mod held;
+mod known;
 mod line;
 mod locked;
 mod open;
 mod retention;
 mod segment;
-mod tail;
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use held::Held;
+use known::Messages;
 use locked::Replaced;
 use open::OpenSegments;
 use segment::{Committed, Segment};
-use tail::Wanted;
 
 use super::{
-    Conversation, ConversationId, ConversationKey, ConversationStore, Feedback, Message, State, StoreError,
-    StoreFuture, TenantId,
+    Conversation, ConversationId, ConversationKey, ConversationStore, Feedback, Glance, Message, State, Status,
+    StoreError, StoreFuture, TenantId,
 };
 use crate::disk::{blocking, make_directory, private};
 
@@ -108,12 +108,20 @@ impl FileStore {
     async fn patiently<T: Send + 'static>(
         &self,
         key: &ConversationKey,
-        wanted: Wanted,
         work: impl Fn(&mut Held<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (store, key) = (self.clone(), key.clone());
-        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.patiently(key.id, wanted, &work)))
-            .await
+        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.patiently(key.id, &work))).await
+    }
+
+    /// The same with its messages.
+    async fn with_messages<T: Send + 'static>(
+        &self,
+        key: &ConversationKey,
+        work: impl Fn(&mut Held<'_>, Messages) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (store, key) = (self.clone(), key.clone());
+        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.with_messages(key.id, &work))).await
     }
 
     /// Works on a segment, which is opened again whenever it has been replaced.
@@ -160,7 +168,7 @@ impl ConversationStore for FileStore {
         &'a self,
         key: &'a ConversationKey,
         owner: Option<&'a str>,
-        messages: &'a [Arc<Message>],
+        messages: &'a [Message],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             if let Some(done) = self.at_once(key, |segment| segment.begin_at_once(key.id, owner, messages)).await {
@@ -177,74 +185,77 @@ impl ConversationStore for FileStore {
         })
     }
 
-    fn append<'a>(
-        &'a self,
-        key: &'a ConversationKey,
-        seen: State,
-        messages: &'a [Arc<Message>],
-    ) -> StoreFuture<'a, u64> {
+    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
-            let append =
-                |segment: &mut Segment| segment.at_once(key.id, Wanted::Turn, |held| held.append(seen, messages));
+            let append = |segment: &mut Segment| segment.at_once(key.id, |_| true, |held| held.append(seen, messages));
             if let Some(done) = self.at_once(key, append).await {
                 return done;
             }
             let messages = messages.to_vec();
-            self.patiently(key, Wanted::Turn, move |held| held.append(seen, &messages)).await
+            self.patiently(key, move |held| held.append(seen, &messages)).await
         })
     }
 
     fn revise<'a>(&'a self, key: &'a ConversationKey, seq: u64, message: &'a Message) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            let message = Arc::new(message.clone());
             let revise = |segment: &mut Segment| {
-                segment.at_once(key.id, Wanted::After(seq - 1), |held| held.revise(seq, &message))
+                segment.at_once(key.id, |known| known.last == seq, |held| held.revise_last(message))
             };
             if let Some(done) = self.at_once(key, revise).await {
                 return done;
             }
-            self.patiently(key, Wanted::After(seq - 1), move |held| held.revise(seq, &message)).await
+            let message = message.clone();
+            let revise = move |held: &mut Held<'_>, messages: Messages| match messages.get(&seq) {
+                Some(kept) if kept.status == Status::Generating => held.write(seq, std::slice::from_ref(&message)),
+                Some(_) => Err(StoreError::Conflict),
+                None => Err(StoreError::NotFound),
+            };
+            self.with_messages(key, revise).await
         })
     }
 
     fn rate<'a>(&'a self, key: &'a ConversationKey, seq: u64, feedback: Feedback) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            let rate = move |held: &mut Held<'_>| held.change(seq, |message| message.feedback = Some(feedback.clone()));
-            self.patiently(key, Wanted::After(seq - 1), rate).await
+            let rate = move |held: &mut Held<'_>, mut messages: Messages| {
+                let message = messages.remove(&seq).ok_or(StoreError::NotFound)?;
+                held.write(seq, &[Message { feedback: Some(feedback.clone()), ..message }])
+            };
+            self.with_messages(key, rate).await
         })
     }
 
     fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()> {
-        Box::pin(async move { self.patiently(key, Wanted::Turn, move |held| held.transition(from, to)).await })
+        Box::pin(async move { self.patiently(key, move |held| held.transition(from, to)).await })
     }
 
-    fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Conversation> {
+    fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Glance> {
         Box::pin(async move {
             if let Some(segment) = self.open.find(key)
                 && let Ok(mut segment) = segment.try_lock()
-                && let Some(tail) = segment.glance(key.id)
+                && let Some(glance) = segment.glance(key.id)
             {
-                return Ok(tail.glance());
+                return Ok(glance);
             }
-            self.patiently(key, Wanted::Turn, |held| Ok(held.glance())).await
+            self.patiently(key, |held| Ok(held.glance())).await
         })
     }
 
     fn load<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Conversation> {
         Box::pin(async move {
-            let limit = limit as u64;
-            let load = move |held: &mut Held<'_>| {
-                let last = held.last();
-                Ok(held.conversation((last + 1).saturating_sub(limit).max(1)..=last))
+            let load = move |held: &mut Held<'_>, messages: Messages| {
+                let before = messages.len().saturating_sub(limit);
+                Ok(held.conversation(messages.into_iter().skip(before)))
             };
-            self.patiently(key, Wanted::Last(limit), load).await
+            self.with_messages(key, load).await
         })
     }
 
     fn page<'a>(&'a self, key: &'a ConversationKey, after: u64, limit: usize) -> StoreFuture<'a, Conversation> {
         Box::pin(async move {
-            let page = move |held: &mut Held<'_>| Ok(held.conversation((after + 1..=held.last()).take(limit)));
-            self.patiently(key, Wanted::After(after), page).await
+            let page = move |held: &mut Held<'_>, messages: Messages| {
+                Ok(held.conversation(messages.into_iter().filter(|&(seq, _)| seq > after).take(limit)))
+            };
+            self.with_messages(key, page).await
         })
     }
 

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::{
-    Conversation, ConversationKey, ConversationStore, Feedback, Message, State, Status, StoreError, StoreFuture,
-    StoredMessage,
+    Conversation, ConversationKey, ConversationStore, Feedback, Glance, Message, State, Status, StoreError,
+    StoreFuture, StoredMessage,
 };
 
 /// Conversations in memory: gone with the process. Only when configured (`CONVERSATION_STORE=memory`).
@@ -28,7 +28,7 @@ impl ConversationStore for MemoryStore {
         &'a self,
         key: &'a ConversationKey,
         owner: Option<&'a str>,
-        messages: &'a [Arc<Message>],
+        messages: &'a [Message],
     ) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut conversations = self.conversations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,12 +40,7 @@ impl ConversationStore for MemoryStore {
         })
     }
 
-    fn append<'a>(
-        &'a self,
-        key: &'a ConversationKey,
-        seen: State,
-        messages: &'a [Arc<Message>],
-    ) -> StoreFuture<'a, u64> {
+    fn append<'a>(&'a self, key: &'a ConversationKey, seen: State, messages: &'a [Message]) -> StoreFuture<'a, u64> {
         Box::pin(async move {
             self.with(key, |conversation| {
                 if conversation.state != seen {
@@ -93,6 +88,10 @@ impl ConversationStore for MemoryStore {
         })
     }
 
+    fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Glance> {
+        Box::pin(async move { self.with(key, |conversation| Ok(conversation.glance())) })
+    }
+
     fn load<'a>(&'a self, key: &'a ConversationKey, limit: usize) -> StoreFuture<'a, Conversation> {
         Box::pin(async move {
             self.with(key, |conversation| {
@@ -126,7 +125,7 @@ impl ConversationStore for MemoryStore {
 fn numbered(conversation: &mut Conversation, seq: u64) -> Result<&mut Message, StoreError> {
     let position = seq.checked_sub(1).ok_or(StoreError::NotFound)?;
     let stored = conversation.messages.get_mut(position as usize).ok_or(StoreError::NotFound)?;
-    Ok(Arc::make_mut(&mut stored.message))
+    Ok(&mut stored.message)
 }
 
 fn with_messages(conversation: &Conversation, messages: Vec<StoredMessage>) -> Conversation {

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -84,9 +82,14 @@ impl Message {
         }
     }
 
+    /// While it is generated: when its process counts as gone, in milliseconds since 1970.
+    pub fn generating_until_ms(&self) -> Option<u64> {
+        (self.status == Status::Generating).then(|| self.lease_until_ms.unwrap_or(0))
+    }
+
     /// True when the process that generated it is gone: nothing more will come.
     pub fn is_orphaned(&self, now_ms: u64) -> bool {
-        self.status == Status::Generating && self.lease_until_ms.is_none_or(|until| until < now_ms)
+        self.generating_until_ms().is_some_and(|until| until < now_ms)
     }
 }
 
@@ -213,6 +216,6 @@ pub enum Rating {
 pub struct StoredMessage {
     /// Position in the conversation, from 1.
     pub seq: u64,
-    /// The message itself; stores and readers share it.
-    pub message: Arc<Message>,
+    /// The message itself.
+    pub message: Message,
 }

@@ -60,7 +60,7 @@ impl Test {
         else {
             panic!("the reply is the second message")
         };
-        Arc::unwrap_or_clone(message)
+        message
     }
 
     /// Waits for the end of the reply, which must be kept by then.
@@ -203,7 +203,7 @@ async fn a_reply_whose_process_is_gone_becomes_a_failure() {
     store.create(&test.key, None, std::slice::from_ref(&orphan)).await.unwrap();
     let found = stored(&store, &test.key, 1).await.unwrap();
     assert_eq!((found.status, found.failure), (Status::Failed, Some(Failure::Interrupted)));
-    assert_eq!(store.load(&test.key, 1).await.unwrap().messages[0].message.as_ref(), &found);
+    assert_eq!(store.load(&test.key, 1).await.unwrap().messages[0].message, found);
 }
 
 #[tokio::test]

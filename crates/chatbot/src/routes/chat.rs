@@ -124,13 +124,13 @@ async fn respond(app: &Arc<App>, turn: Turn, events: bool, request_id: RequestId
 }
 
 /// Waits for the end of a reply.
-pub(super) async fn finished(key: &ConversationKey, reply: Replying) -> Result<Arc<Message>, Problem> {
+pub(super) async fn finished(key: &ConversationKey, reply: Replying) -> Result<Message, Problem> {
     let message = match reply {
         Replying::Whole(message) => message,
         Replying::Live(mut message) => {
             let ended = timeout(PATIENCE, message.wait_for(|message| message.status != Status::Generating)).await;
             match ended {
-                Ok(Ok(message)) => Arc::new(message.clone()),
+                Ok(Ok(message)) => message.clone(),
                 Ok(Err(_)) => return Err(Problem::internal()),
                 Err(_) => return Err(slow(key)),
             }

@@ -129,10 +129,9 @@ fn split(mut messages: Vec<wire::Message>) -> Result<(Vec<StoredMessage>, String
         };
         Some((role, message.content.map(wire::Content::text)?))
     });
-    let told = (1..).zip(lines).map(|(seq, (role, text))| StoredMessage {
-        seq,
-        message: Message::new(MessageId::default(), role, text, 0).into(),
-    });
+    let told = (1..)
+        .zip(lines)
+        .map(|(seq, (role, text))| StoredMessage { seq, message: Message::new(MessageId::default(), role, text, 0) });
     Ok((told.collect(), question.content.map(wire::Content::text).unwrap_or_default()))
 }
 

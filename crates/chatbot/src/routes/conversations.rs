@@ -75,7 +75,6 @@ pub struct MessageView {
 
 impl From<StoredMessage> for MessageView {
     fn from(StoredMessage { seq, message }: StoredMessage) -> Self {
-        let message = Arc::unwrap_or_clone(message);
         let message = if message.is_orphaned(now_ms()) { interrupted(message) } else { message };
         let Message { id, role, text, at_ms, status, failure, provenance, feedback, .. } = message;
         let (outcome, source) = provenance.as_ref().map(|from| (from.outcome, from.source)).unzip();
@@ -135,7 +134,7 @@ pub async fn messages(
     let key = caller.conversation(conversation_id(&id)?);
     let page = app.store.page(&key, query.cursor.unwrap_or(0), limit + 1).await;
     let mut page = page.map_err(|error| app.store_problem(error))?;
-    if !caller.may_see(&page) {
+    if !caller.may_see(page.owner.as_deref()) {
         return Err(StoreError::NotFound.into());
     }
     let more = page.messages.len() > limit;
@@ -198,7 +197,7 @@ fn replying(app: &Arc<App>, key: &ConversationKey, seq: u64, message: Message) -
     match (message.status, app.generations.find(key, message.id)) {
         (Status::Generating, Some(generation)) => Replying::Live(generation.subscribe()),
         (Status::Generating, None) => Replying::Live(stream::follow(app, key, seq, message)),
-        _ => Replying::Whole(message.into()),
+        _ => Replying::Whole(message),
     }
 }
 
@@ -297,7 +296,6 @@ async fn reply(app: &App, caller: &Caller, key: &ConversationKey, id: MessageId)
     let found = conversation.messages.into_iter().rev().find(|stored| stored.message.id == id);
     let found = found.filter(|stored| stored.message.role != Role::User).ok_or_else(no_such_reply)?;
     let StoredMessage { seq, message } = found;
-    let message = Arc::unwrap_or_clone(message);
     if !message.is_orphaned(now_ms()) {
         return Ok((seq, message));
     }

@@ -53,8 +53,8 @@ pub async fn request(
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
         return Err(Problem::invalid("reason_too_long", format!("reason has more than {LONGEST_REASON} characters.")));
     }
-    let conversation = app.glance(&caller, &key).await?;
-    let state = handoff::request(&app, &caller.tenant, &key, conversation.state, reason.as_deref()).await?;
+    let from = app.glance(&caller, &key).await?.state;
+    let state = handoff::request(&app, &caller.tenant, &key, from, reason.as_deref()).await?;
     Ok(body::answer(&StateReply { state }))
 }
 
@@ -90,7 +90,7 @@ pub async fn reply(
     let key = caller.conversation(conversation_id(&id)?);
     let asked: AgentReply = body::json(request).await?;
     let id = MessageId::unique();
-    let message = Arc::new(Message::new(id, Role::Agent, text(&asked.text)?.to_owned(), now_ms()));
+    let message = Message::new(id, Role::Agent, text(&asked.text)?.to_owned(), now_ms());
     let state = app.glance(&caller, &key).await?.state;
     if state == Answering::Closed {
         return Err(Problem::closed());

@@ -107,7 +107,7 @@ pub(super) fn stored_message(item: &Item) -> Result<StoredMessage, StoreError> {
         let feedback = serde_json::from_str(read_text(item, "feedback")?);
         message.feedback = Some(feedback.map_err(|error| StoreError::Damaged(error.to_string()))?);
     }
-    Ok(StoredMessage { seq: read_number(item, "seq")?, message: message.into() })
+    Ok(StoredMessage { seq: read_number(item, "seq")?, message })
 }
 
 /// A message as JSON: what it consists of is no matter of the table.

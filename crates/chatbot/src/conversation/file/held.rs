@@ -1,11 +1,9 @@
 //! One conversation in a segment that nobody else writes to meanwhile.
 
-use std::sync::Arc;
-
-use super::super::{Conversation, ConversationId, Message, State, Status, StoreError};
+use super::super::{Conversation, ConversationId, Glance, Message, State, StoreError};
+use super::known::Known;
 use super::line::LineOf;
 use super::locked::LockedFile;
-use super::tail::Tail;
 
 /// A conversation never grows beyond this.
 pub(super) const LARGEST: u64 = 1024 * 1024;
@@ -15,99 +13,79 @@ pub(super) const LARGEST: u64 = 1024 * 1024;
 pub(super) struct Held<'a> {
     id: ConversationId,
     file: &'a mut LockedFile,
-    tail: &'a mut Tail,
+    known: &'a mut Known,
 }
 
 impl<'a> Held<'a> {
-    pub(super) fn new(id: ConversationId, file: &'a mut LockedFile, tail: &'a mut Tail) -> Self {
-        Self { id, file, tail }
+    pub(super) fn new(id: ConversationId, file: &'a mut LockedFile, known: &'a mut Known) -> Self {
+        Self { id, file, known }
     }
 
-    /// The conversation with those of these messages that are in memory.
-    pub(super) fn conversation(&self, seqs: impl Iterator<Item = u64>) -> Conversation {
-        self.tail.conversation(seqs)
+    /// How the conversation stands.
+    pub(super) fn glance(&self) -> Glance {
+        self.known.glance()
     }
 
-    /// The conversation with what a turn needs.
-    pub(super) fn glance(&mut self) -> Conversation {
-        self.tail.shorten();
-        self.tail.glance()
-    }
-
-    /// The number of the last message.
-    pub(super) fn last(&self) -> u64 {
-        self.tail.last
+    /// The conversation with these messages.
+    pub(super) fn conversation(&self, messages: impl Iterator<Item = (u64, Message)>) -> Conversation {
+        self.known.conversation(messages)
     }
 
     /// Adds messages at the end; returns the number of the first.
-    pub(super) fn append(&mut self, seen: State, messages: &[Arc<Message>]) -> Result<u64, StoreError> {
-        if self.tail.state != seen {
+    pub(super) fn append(&mut self, seen: State, messages: &[Message]) -> Result<u64, StoreError> {
+        if self.known.state != seen {
             return Err(StoreError::Conflict);
         }
-        let first = self.tail.last + 1;
+        let first = self.known.last + 1;
         self.write(first, messages)?;
         Ok(first)
     }
 
-    /// Writes a message that is still being generated again.
-    pub(super) fn revise(&mut self, seq: u64, message: &Arc<Message>) -> Result<(), StoreError> {
-        if self.message(seq)?.status != Status::Generating {
+    /// Writes the last message again, which is still being generated.
+    pub(super) fn revise_last(&mut self, message: &Message) -> Result<(), StoreError> {
+        if self.known.generating_until_ms.is_none() {
             return Err(StoreError::Conflict);
         }
-        self.write(seq, std::slice::from_ref(message))
-    }
-
-    /// Writes a message again.
-    pub(super) fn change(&mut self, seq: u64, change: impl FnOnce(&mut Message)) -> Result<(), StoreError> {
-        let mut message = self.message(seq)?.clone();
-        change(&mut message);
-        self.write(seq, &[Arc::new(message)])
+        self.write(self.known.last, std::slice::from_ref(message))
     }
 
     /// Goes from one state to another.
     pub(super) fn transition(&mut self, from: State, to: State) -> Result<(), StoreError> {
-        if self.tail.state != from {
+        if self.known.state != from {
             return Err(StoreError::Conflict);
         }
-        let line = LineOf { conversation: self.id, seq: self.tail.last, state: to, owner: None, message: None };
+        let line = LineOf { conversation: self.id, seq: self.known.last, state: to, owner: None, message: None };
         self.put(|_, bytes| line.write_to(bytes))?;
-        self.tail.state = to;
+        self.known.state = to;
         Ok(())
     }
 
-    fn message(&self, seq: u64) -> Result<&Message, StoreError> {
-        self.tail.get(seq).map(Arc::as_ref).ok_or(StoreError::NotFound)
-    }
-
     /// Writes messages under the numbers from `first` on, all or none.
-    pub(super) fn write(&mut self, first: u64, messages: &[Arc<Message>]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, first: u64, messages: &[Message]) -> Result<(), StoreError> {
         let conversation = self.id;
-        let mut lengths = Vec::with_capacity(messages.len());
-        self.put(|tail, bytes| {
+        self.put(|known, bytes| {
             for (seq, message) in (first..).zip(messages) {
-                let before = bytes.len();
-                let owner = tail.owner.as_deref().filter(|_| seq == 1);
-                LineOf { conversation, seq, state: tail.state, owner, message: Some(message) }.write_to(bytes)?;
-                lengths.push(bytes.len() - before);
+                let owner = known.owner.as_deref().filter(|_| seq == 1);
+                LineOf { conversation, seq, state: known.state, owner, message: Some(message) }.write_to(bytes)?;
             }
             Ok(())
         })?;
-        for ((seq, message), length) in (first..).zip(messages).zip(lengths) {
-            self.tail.set(seq, length, Arc::clone(message));
+        for (seq, message) in (first..).zip(messages) {
+            self.known.set(seq, message);
         }
         Ok(())
     }
 
     /// Appends lines, unless they are too many.
-    fn put(&mut self, write: impl FnOnce(&Tail, &mut Vec<u8>) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let Self { file, tail, .. } = self;
+    fn put(&mut self, write: impl FnOnce(&Known, &mut Vec<u8>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let Self { file, known, .. } = self;
         let size = file.put(|bytes| {
             let before = bytes.len();
-            write(tail, bytes)?;
-            let size = tail.size + (bytes.len() - before) as u64;
+            write(known, bytes)?;
+            let size = known.size + (bytes.len() - before) as u64;
             if size > LARGEST { Err(StoreError::Full) } else { Ok(size) }
         })?;
-        (tail.end, tail.size) = (file.end(), size);
+        (known.end, known.size) = (file.end(), size);
         Ok(())
     }
 }

@@ -3,15 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{Error, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::super::{ConversationId, Message, StoreError};
+use super::super::{ConversationId, Glance, Message, StoreError};
 use super::held::Held;
+use super::known::{AllKnown, Known, Messages};
 use super::line::Line;
 use super::locked::{LockedFile, Replaced};
-use super::tail::{Tail, Tails, Wanted};
 use crate::disk::replace;
 
 /// An open segment, and what of it is in memory.
@@ -21,7 +20,7 @@ use crate::disk::replace;
 #[derive(Debug)]
 pub(super) struct Segment {
     file: LockedFile,
-    tails: Tails,
+    known: AllKnown,
     /// Those who wait for the commit.
     waiting: Vec<oneshot::Sender<Result<(), StoreError>>>,
 }
@@ -45,56 +44,74 @@ impl Segment {
     }
 
     pub(super) fn of(file: LockedFile) -> Self {
-        Self { file, tails: Tails::default(), waiting: Vec::new() }
+        Self { file, known: AllKnown::default(), waiting: Vec::new() }
     }
 
-    /// What is in memory of a conversation, if that is what the file says. It takes no lock: the file is as
+    /// How a conversation stands, if it is in memory and the file says the same. It takes no lock: the file is as
     /// it was left at this moment.
-    pub(super) fn glance(&mut self, id: ConversationId) -> Option<&Tail> {
+    pub(super) fn glance(&mut self, id: ConversationId) -> Option<Glance> {
         // Nobody is shown what may still be lost.
-        if self.tails.end(id) > self.file.written() {
+        if self.known.end(id) > self.file.written() {
             self.commit();
         }
-        let tail = self.tails.enter(id)?;
-        self.file.is_current().then_some(tail)
+        let known = self.known.enter(id)?;
+        self.file.is_current().then(|| known.glance())
     }
 
-    /// Works on a conversation if that needs no waiting and no reading: nobody else holds the
-    /// segment, and nobody has written to it since.
+    /// Works on a conversation if that needs no waiting and no reading: it is in memory and such that the work can be done,
+    /// nobody else holds the segment, and nobody has written to it since.
     pub(super) fn at_once<T>(
         &mut self,
         id: ConversationId,
-        wanted: Wanted,
+        can: impl FnOnce(&Known) -> bool,
         work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
     ) -> Option<Result<(T, Committed), StoreError>> {
-        let tail = self.tails.enter(id).filter(|tail| tail.has(wanted))?;
+        let known = self.known.enter(id).filter(|known| can(known))?;
         if !self.file.lock_at_once() {
             return None;
         }
-        let done = work(&mut Held::new(id, &mut self.file, tail));
-        self.tails.shorten(id);
+        let done = work(&mut Held::new(id, &mut self.file, known));
+        self.known.settle(id);
         Some(done.map(|done| (done, self.committed())))
     }
 
-    /// Works on a conversation, waiting for the segment and reading what is missing.
+    /// Works on a conversation, waiting for the segment, and reading it if it is not in memory.
     pub(super) fn patiently<T>(
         &mut self,
         id: ConversationId,
-        wanted: Wanted,
         work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
     ) -> Result<Result<T, Replaced>, StoreError> {
         self.locked(|segment| {
             segment.catch_up()?;
-            let known = segment.tails.enter(id).is_some_and(|tail| tail.has(wanted));
-            if !known {
-                let tail = segment.read(id)?;
-                segment.tails.insert(id, tail);
+            if segment.known.enter(id).is_none() {
+                segment.read(id)?;
             }
-            let tail = segment.tails.enter(id).ok_or(StoreError::NotFound)?;
-            let done = work(&mut Held::new(id, &mut segment.file, tail));
-            segment.tails.shorten(id);
-            done
+            segment.hold(id, work)
         })
+    }
+
+    /// Works on a conversation and its messages, which are read.
+    pub(super) fn with_messages<T>(
+        &mut self,
+        id: ConversationId,
+        work: impl FnOnce(&mut Held<'_>, Messages) -> Result<T, StoreError>,
+    ) -> Result<Result<T, Replaced>, StoreError> {
+        self.locked(|segment| {
+            segment.catch_up()?;
+            let messages = segment.read(id)?;
+            segment.hold(id, |held| work(held, messages))
+        })
+    }
+
+    fn hold<T>(
+        &mut self,
+        id: ConversationId,
+        work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let known = self.known.enter(id).ok_or(StoreError::NotFound)?;
+        let done = work(&mut Held::new(id, &mut self.file, known));
+        self.known.settle(id);
+        done
     }
 
     /// Begins a conversation, if that needs no waiting. Its id is random, so no other one has it.
@@ -102,7 +119,7 @@ impl Segment {
         &mut self,
         id: ConversationId,
         owner: Option<&str>,
-        messages: &[Arc<Message>],
+        messages: &[Message],
     ) -> Option<Result<((), Committed), StoreError>> {
         if !self.file.lock_at_once() {
             return None;
@@ -141,7 +158,7 @@ impl Segment {
 
     fn write(&mut self) -> std::io::Result<()> {
         // What could not be written must not stay in memory.
-        self.file.write().inspect_err(|_| self.tails = Tails::default())
+        self.file.write().inspect_err(|_| self.known = AllKnown::default())
     }
 
     /// Begins a conversation.
@@ -149,7 +166,7 @@ impl Segment {
         &mut self,
         id: ConversationId,
         owner: Option<&str>,
-        messages: &[Arc<Message>],
+        messages: &[Message],
     ) -> Result<Result<(), Replaced>, StoreError> {
         self.locked(|segment| {
             segment.catch_up()?;
@@ -161,12 +178,11 @@ impl Segment {
         &mut self,
         id: ConversationId,
         owner: Option<&str>,
-        messages: &[Arc<Message>],
+        messages: &[Message],
     ) -> Result<(), StoreError> {
-        let mut tail = Tail::new(owner);
-        Held::new(id, &mut self.file, &mut tail).write(1, messages)?;
-        self.tails.insert(id, tail);
-        self.tails.shorten(id);
+        let mut known = Known::new(owner);
+        Held::new(id, &mut self.file, &mut known).write(1, messages)?;
+        self.known.insert(id, known);
         Ok(())
     }
 
@@ -229,22 +245,27 @@ impl Segment {
 
     /// Takes in what other processes wrote.
     fn catch_up(&mut self) -> Result<(), StoreError> {
-        let tails = &mut self.tails;
+        let known = &mut self.known;
         self.file.new_lines(|bytes| {
-            tails.apply(bytes);
+            known.apply(bytes);
             Ok(())
         })
     }
 
-    /// Reads a conversation from its beginning.
-    fn read(&mut self, id: ConversationId) -> Result<Tail, StoreError> {
-        let mut tail = None;
+    /// Reads a conversation from its beginning; returns its messages.
+    fn read(&mut self, id: ConversationId) -> Result<Messages, StoreError> {
+        let mut found = None;
         self.file.lines(|bytes| {
             if Line::conversation(bytes) == Some(id) {
-                tail.get_or_insert_with(|| Tail::new(None)).apply(bytes, Line::parse(bytes)?);
+                let line = Line::parse(bytes)?;
+                let seq = line.seq;
+                let (known, messages) = found.get_or_insert_with(|| (Known::default(), Messages::default()));
+                messages.extend(known.apply(bytes.len(), line).map(|message| (seq, message)));
             }
             Ok(())
         })?;
-        tail.ok_or(StoreError::NotFound)
+        let (known, messages) = found.ok_or(StoreError::NotFound)?;
+        self.known.insert(id, known);
+        Ok(messages)
     }
 }

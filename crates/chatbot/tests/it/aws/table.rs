@@ -64,8 +64,8 @@ fn key() -> ConversationKey {
     ConversationKey { tenant: TenantId::default(), id: ConversationId::random().expect("random bits") }
 }
 
-fn message(text: &str) -> Arc<Message> {
-    Arc::new(Message::new(MessageId::unique(), Role::User, text.to_owned(), 7))
+fn message(text: &str) -> Message {
+    Message::new(MessageId::unique(), Role::User, text.to_owned(), 7)
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_conversation_is_kept_and_read_by_another_task() {
 async fn states_and_ends_are_decided_once() {
     let store = open(&table().await, RETENTION);
     let key = key();
-    let writing = Arc::new(Message { status: Status::Generating, ..Arc::unwrap_or_clone(message("")) });
+    let writing = Message { status: Status::Generating, ..message("") };
     store.create(&key, None, &[message("q"), writing]).await.unwrap();
     store.transition(&key, State::Bot, State::Human).await.unwrap();
     assert!(matches!(store.transition(&key, State::Bot, State::Closed).await, Err(StoreError::Conflict)));
