@@ -26,6 +26,8 @@ pub(crate) struct Script {
 pub(crate) struct Load {
     pub(crate) requests: u64,
     pub(crate) failures: u64,
+    /// What the first failure said.
+    pub(crate) refusal: Option<String>,
     latencies: Vec<Duration>,
     pub(crate) elapsed: Duration,
 }
@@ -46,6 +48,7 @@ impl Load {
     pub(crate) fn add(&mut self, other: Load) {
         self.requests += other.requests;
         self.failures += other.failures;
+        self.refusal = self.refusal.take().or(other.refusal);
         self.latencies.extend(other.latencies);
         self.elapsed += other.elapsed;
     }
@@ -98,6 +101,7 @@ async fn client(script: Arc<Script>, number: usize, until: Instant) -> Result<Lo
             }
         } else {
             load.failures += 1;
+            load.refusal.get_or_insert_with(|| format!("{status} {}", String::from_utf8_lossy(body)));
             conversation = None;
         }
     }
