@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::app::App;
 use crate::clock::now_ms;
-use crate::conversation::{ConversationId, ConversationKey};
+use crate::conversation::{ConversationId, ConversationKey, StoreError};
 use crate::cors;
 use crate::idempotency::{self, IDEMPOTENCY_KEY};
 use crate::limits::Standing;
@@ -79,13 +79,15 @@ impl Caller {
         ConversationKey { tenant: self.tenant.id().clone(), id }
     }
 
-    /// Whether a conversation is one of this caller's: its own, or with a secret key any of the tenant's.
-    pub fn may_see(&self, owner: Option<&str>) -> bool {
-        match (&self.proof, &self.end_user, owner) {
+    /// Refuses a conversation that is not one of this caller's, as if it did not exist. Its own are, and with a secret key
+    /// any of the tenant's.
+    pub fn see(&self, owner: Option<&str>) -> Result<(), StoreError> {
+        let is_ours = match (&self.proof, &self.end_user, owner) {
             (Proof::Key(_), None, _) | (_, None, None) => true,
             (_, Some(user), Some(owner)) => user == owner,
             (_, _, _) => false,
-        }
+        };
+        if is_ours { Ok(()) } else { Err(StoreError::NotFound) }
     }
 }
 

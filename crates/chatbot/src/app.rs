@@ -124,13 +124,15 @@ impl App {
         limit: usize,
     ) -> Result<Conversation, Problem> {
         let found = self.store.load(key, limit).await.map_err(|error| self.store_problem(error))?;
-        if caller.may_see(found.owner.as_deref()) { Ok(found) } else { Err(StoreError::NotFound.into()) }
+        caller.see(found.owner.as_deref())?;
+        Ok(found)
     }
 
     /// How a conversation stands, if this caller may see it; otherwise it does not exist.
     pub async fn glance(&self, caller: &Caller, key: &ConversationKey) -> Result<Glance, Problem> {
         let found = self.store.glance(key).await.map_err(|error| self.store_problem(error))?;
-        if caller.may_see(found.owner.as_deref()) { Ok(found) } else { Err(StoreError::NotFound.into()) }
+        caller.see(found.owner.as_deref())?;
+        Ok(found)
     }
 
     /// A store's failure, counted when it is ours.

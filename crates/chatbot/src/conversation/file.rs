@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use held::Held;
-use known::Messages;
+use known::{Messages, NO_MESSAGES};
 use locked::Replaced;
 use open::OpenSegments;
 use segment::{Committed, Segment};
@@ -104,44 +104,39 @@ impl FileStore {
         }
     }
 
-    /// Works on a conversation whatever it takes, beside the event loop.
+    /// Works on a conversation and its messages after a number, whatever it takes.
     async fn patiently<T: Send + 'static>(
         &self,
         key: &ConversationKey,
-        work: impl Fn(&mut Held<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (store, key) = (self.clone(), key.clone());
-        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.patiently(key.id, &work))).await
-    }
-
-    /// The same with its messages.
-    async fn with_messages<T: Send + 'static>(
-        &self,
-        key: &ConversationKey,
+        after: u64,
         work: impl Fn(&mut Held<'_>, Messages) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (store, key) = (self.clone(), key.clone());
-        blocking(move || store.in_segment(&key, Segment::open, |segment| segment.with_messages(key.id, &work))).await
+        let id = key.id;
+        self.in_segment(key, Segment::open, move |_, segment| segment.patiently(id, after, &work)).await
     }
 
-    /// Works on a segment, which is opened again whenever it has been replaced.
-    fn in_segment<T>(
+    /// Works on a segment beside the event loop. It is opened again whenever it has been replaced.
+    async fn in_segment<T: Send + 'static>(
         &self,
         key: &ConversationKey,
-        open: impl Fn(&Path) -> Result<Segment, StoreError>,
-        mut work: impl FnMut(&mut Segment) -> Result<Result<T, Replaced>, StoreError>,
+        open: fn(&Path) -> Result<Segment, StoreError>,
+        work: impl Fn(&Path, &mut Segment) -> Result<Result<T, Replaced>, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        loop {
-            let segment = match self.open.find(key) {
-                Some(segment) => segment,
-                None => self.open.keep(key, open(&self.path(key))?),
-            };
-            let done = work(&mut segment.lock().unwrap_or_else(PoisonError::into_inner))?;
-            match done {
-                Ok(done) => return Ok(done),
-                Err(Replaced) => self.open.close(key, &segment),
+        let (segments, key, path) = (Arc::clone(&self.open), key.clone(), self.path(key));
+        blocking(move || {
+            loop {
+                let segment = match segments.find(&key) {
+                    Some(segment) => segment,
+                    None => segments.keep(&key, open(&path)?),
+                };
+                let done = work(&path, &mut segment.lock().unwrap_or_else(PoisonError::into_inner))?;
+                match done {
+                    Ok(done) => return Ok(done),
+                    Err(Replaced) => segments.close(&key, &segment),
+                }
             }
-        }
+        })
+        .await
     }
 }
 
@@ -174,14 +169,9 @@ impl ConversationStore for FileStore {
             if let Some(done) = self.at_once(key, |segment| segment.begin_at_once(key.id, owner, messages)).await {
                 return done;
             }
-            let (store, key) = (self.clone(), key.clone());
-            let (owner, messages) = (owner.map(str::to_owned), messages.to_vec());
-            blocking(move || {
-                store.in_segment(&key, Segment::open_or_create, |segment| {
-                    segment.begin(key.id, owner.as_deref(), &messages)
-                })
-            })
-            .await
+            let (id, owner, messages) = (key.id, owner.map(str::to_owned), messages.to_vec());
+            let begin = move |_: &Path, segment: &mut Segment| segment.begin(id, owner.as_deref(), &messages);
+            self.in_segment(key, Segment::open_or_create, begin).await
         })
     }
 
@@ -192,7 +182,7 @@ impl ConversationStore for FileStore {
                 return done;
             }
             let messages = messages.to_vec();
-            self.patiently(key, move |held| held.append(seen, &messages)).await
+            self.patiently(key, NO_MESSAGES, move |held, _| held.append(seen, &messages)).await
         })
     }
 
@@ -210,7 +200,7 @@ impl ConversationStore for FileStore {
                 Some(_) => Err(StoreError::Conflict),
                 None => Err(StoreError::NotFound),
             };
-            self.with_messages(key, revise).await
+            self.patiently(key, seq - 1, revise).await
         })
     }
 
@@ -220,12 +210,12 @@ impl ConversationStore for FileStore {
                 let message = messages.remove(&seq).ok_or(StoreError::NotFound)?;
                 held.write(seq, &[Message { feedback: Some(feedback.clone()), ..message }])
             };
-            self.with_messages(key, rate).await
+            self.patiently(key, seq - 1, rate).await
         })
     }
 
     fn transition<'a>(&'a self, key: &'a ConversationKey, from: State, to: State) -> StoreFuture<'a, ()> {
-        Box::pin(async move { self.patiently(key, move |held| held.transition(from, to)).await })
+        Box::pin(async move { self.patiently(key, NO_MESSAGES, move |held, _| held.transition(from, to)).await })
     }
 
     fn glance<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, Glance> {
@@ -236,7 +226,7 @@ impl ConversationStore for FileStore {
             {
                 return Ok(glance);
             }
-            self.patiently(key, |held| Ok(held.glance())).await
+            self.patiently(key, NO_MESSAGES, |held, _| Ok(held.glance())).await
         })
     }
 
@@ -246,27 +236,22 @@ impl ConversationStore for FileStore {
                 let before = messages.len().saturating_sub(limit);
                 Ok(held.conversation(messages.into_iter().skip(before)))
             };
-            self.with_messages(key, load).await
+            self.patiently(key, 0, load).await
         })
     }
 
     fn page<'a>(&'a self, key: &'a ConversationKey, after: u64, limit: usize) -> StoreFuture<'a, Conversation> {
         Box::pin(async move {
-            let page = move |held: &mut Held<'_>, messages: Messages| {
-                Ok(held.conversation(messages.into_iter().filter(|&(seq, _)| seq > after).take(limit)))
-            };
-            self.with_messages(key, page).await
+            let page =
+                move |held: &mut Held<'_>, messages: Messages| Ok(held.conversation(messages.into_iter().take(limit)));
+            self.patiently(key, after, page).await
         })
     }
 
     fn delete<'a>(&'a self, key: &'a ConversationKey) -> StoreFuture<'a, ()> {
         Box::pin(async move {
-            let (store, key) = (self.clone(), key.clone());
-            blocking(move || {
-                let path = store.path(&key);
-                store.in_segment(&key, Segment::open, |segment| segment.remove(&path, key.id))
-            })
-            .await
+            let id = key.id;
+            self.in_segment(key, Segment::open, move |path, segment| segment.remove(path, id)).await
         })
     }
 

@@ -134,9 +134,7 @@ pub async fn messages(
     let key = caller.conversation(conversation_id(&id)?);
     let page = app.store.page(&key, query.cursor.unwrap_or(0), limit + 1).await;
     let mut page = page.map_err(|error| app.store_problem(error))?;
-    if !caller.may_see(page.owner.as_deref()) {
-        return Err(StoreError::NotFound.into());
-    }
+    caller.see(page.owner.as_deref())?;
     let more = page.messages.len() > limit;
     page.messages.truncate(limit);
     let next = page.messages.last().filter(|_| more).map(|last| last.seq.to_string());

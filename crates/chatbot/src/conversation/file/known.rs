@@ -14,6 +14,9 @@ const KEPT_BYTES: usize = 128 * 1024;
 /// A conversation's messages by their numbers.
 pub(super) type Messages = BTreeMap<u64, Message>;
 
+/// No message has a number after this one.
+pub(super) const NO_MESSAGES: u64 = u64::MAX;
+
 /// What is in memory of a conversation: all that a turn needs which no model writes. Its messages are in the file, and a
 /// model's longer context is read from there, which takes nothing beside the model. What stays is small, so that what
 /// turns leave in memory does not drive what they need out of the caches.

@@ -75,43 +75,23 @@ impl Segment {
         Some(done.map(|done| (done, self.committed())))
     }
 
-    /// Works on a conversation, waiting for the segment, and reading it if it is not in memory.
+    /// Works on a conversation and its messages after a number, waiting for the segment. It is read when such messages
+    /// exist, or when it is not in memory.
     pub(super) fn patiently<T>(
         &mut self,
         id: ConversationId,
-        work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
-    ) -> Result<Result<T, Replaced>, StoreError> {
-        self.locked(|segment| {
-            segment.catch_up()?;
-            if segment.known.enter(id).is_none() {
-                segment.read(id)?;
-            }
-            segment.hold(id, work)
-        })
-    }
-
-    /// Works on a conversation and its messages, which are read.
-    pub(super) fn with_messages<T>(
-        &mut self,
-        id: ConversationId,
+        after: u64,
         work: impl FnOnce(&mut Held<'_>, Messages) -> Result<T, StoreError>,
     ) -> Result<Result<T, Replaced>, StoreError> {
         self.locked(|segment| {
             segment.catch_up()?;
-            let messages = segment.read(id)?;
-            segment.hold(id, |held| work(held, messages))
+            let known = segment.known.enter(id).is_some_and(|known| known.last <= after);
+            let messages = if known { Messages::new() } else { segment.read(id, after)? };
+            let known = segment.known.enter(id).ok_or(StoreError::NotFound)?;
+            let done = work(&mut Held::new(id, &mut segment.file, known), messages);
+            segment.known.settle(id);
+            done
         })
-    }
-
-    fn hold<T>(
-        &mut self,
-        id: ConversationId,
-        work: impl FnOnce(&mut Held<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let known = self.known.enter(id).ok_or(StoreError::NotFound)?;
-        let done = work(&mut Held::new(id, &mut self.file, known));
-        self.known.settle(id);
-        done
     }
 
     /// Begins a conversation, if that needs no waiting. Its id is random, so no other one has it.
@@ -252,15 +232,16 @@ impl Segment {
         })
     }
 
-    /// Reads a conversation from its beginning; returns its messages.
-    fn read(&mut self, id: ConversationId) -> Result<Messages, StoreError> {
+    /// Reads a conversation from its beginning; returns its messages after a number.
+    fn read(&mut self, id: ConversationId, after: u64) -> Result<Messages, StoreError> {
         let mut found = None;
         self.file.lines(|bytes| {
             if Line::conversation(bytes) == Some(id) {
                 let line = Line::parse(bytes)?;
                 let seq = line.seq;
                 let (known, messages) = found.get_or_insert_with(|| (Known::default(), Messages::default()));
-                messages.extend(known.apply(bytes.len(), line).map(|message| (seq, message)));
+                let message = known.apply(bytes.len(), line).filter(|_| seq > after);
+                messages.extend(message.map(|message| (seq, message)));
             }
             Ok(())
         })?;

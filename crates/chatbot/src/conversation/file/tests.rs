@@ -386,7 +386,7 @@ async fn a_write_that_fails_is_told_to_every_writer_and_leaves_nothing_behind() 
     let path = store.path(&keys[0]);
     let mut broken = Segment::of(LockedFile::of(std::fs::File::open(&path).unwrap()));
     let known = |segment: &mut Segment, key: &ConversationKey| {
-        segment.with_messages(key.id, |_, messages| Ok(messages.len())).unwrap().unwrap()
+        segment.patiently(key.id, NO_MESSAGES, |held, _| Ok(held.append(State::Bot, &[])? - 1)).unwrap().unwrap()
     };
     assert_eq!(keys.each_ref().map(|key| known(&mut broken, key)), [1, 1]);
     let append = |segment: &mut Segment, key: &ConversationKey| {
