@@ -21,6 +21,10 @@ const COMMON: usize = 4;
 /// Documents that are looked at together.
 const AT_ONCE: usize = 8;
 
+/// The inverse document frequency below which a term tells nothing: that of one in 95 of 100 documents. Where all entries are
+/// phrased alike, their phrase alone would otherwise be a question that any of them covers.
+const TELLING: f32 = 0.05;
+
 /// A part of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
@@ -81,6 +85,8 @@ pub struct Index {
     terms: Hashed<Postings>,
     /// The document in which a text stands as something asked, by the hash of the whole text.
     verbatim: Hashed<u32>,
+    /// Of each document, whether something asked in it does nothing but wrap a question: "Hello", "thank you".
+    greetings: Vec<bool>,
     /// (document, weight), in order of documents, for each term that few documents have.
     lists: Vec<(u32, f32)>,
     /// One weight for each document ([`Index::stride`]), for each term that many documents have.
@@ -99,6 +105,8 @@ struct Postings {
     length: u32,
     /// Whether this is a part of `tables` or of `lists`.
     table: bool,
+    /// Whether the term only wraps what is asked.
+    wraps: bool,
 }
 
 /// A text as the index sees it.
@@ -135,6 +143,7 @@ impl Index {
             synonyms,
             terms: Hashed::default(),
             verbatim: Hashed::default(),
+            greetings: Vec::new(),
             lists: Vec::new(),
             tables: Vec::new(),
             documents: 0,
@@ -144,10 +153,12 @@ impl Index {
         let mut found: Hashed<(Class, Vec<(u32, Counts)>)> = Hashed::default();
         for (number, texts) in (0_u32..).zip(documents) {
             let mut length = Counts::default();
+            let mut greets = false;
             for (field, text) in texts {
                 let read = index.read(text);
-                if field == Field::Asked {
+                if field == Field::Asked && !read.analysis.units.is_empty() {
                     index.verbatim.entry(read.whole()).or_insert(number);
+                    greets |= read.analysis.terms.iter().all(|term| is_filler(term.hash));
                 }
                 let terms = read.analysis.terms.iter().map(|term| (term.hash, term.class));
                 let concepts = read.mentions.iter().map(|mention| (mention.concept, Class::Concept));
@@ -161,38 +172,44 @@ impl Index {
                 }
             }
             lengths.push(length);
+            index.greetings.push(greets);
         }
         index.documents = lengths.len();
         index.rarest = index.idf(1);
         let average = Counts::average(&lengths);
         for (term, (class, postings)) in found {
             let idf = index.idf(postings.len());
+            if idf < TELLING {
+                index.terms.insert(term, Postings::IDLE);
+                continue;
+            }
             let weigh = |(document, counts): (u32, Counts)| {
                 (document, idf * score_weight(class) * counts.saturated(lengths[document as usize], average))
             };
-            let tells = tells(term, class, idf);
-            let postings = index.keep(tells, postings.into_iter().map(weigh).collect());
-            index.terms.insert(term, postings);
+            let (table, start, length) = index.keep(postings.into_iter().map(weigh).collect());
+            let (tells, wraps) = (tells(term, class, idf), is_filler(term));
+            index.terms.insert(term, Postings { tells, start, length, table, wraps });
         }
         index.lists.shrink_to_fit();
         index.tables.shrink_to_fit();
         index
     }
 
-    fn keep(&mut self, tells: f32, weights: Vec<(u32, f32)>) -> Postings {
+    /// Keeps the weights of a term: whether in a table, where, and how many.
+    fn keep(&mut self, weights: Vec<(u32, f32)>) -> (bool, u32, u32) {
         let table = weights.len() * COMMON > self.documents;
         if !table {
             let start = self.lists.len() as u32;
             let length = weights.len() as u32;
             self.lists.extend(weights);
-            return Postings { tells, start, length, table };
+            return (table, start, length);
         }
         let start = self.tables.len();
         self.tables.resize(start + self.stride(), 0.0);
         for (document, weight) in weights {
             self.tables[start + document as usize] = weight;
         }
-        Postings { tells, start: start as u32, length: self.stride() as u32, table }
+        (table, start as u32, self.stride() as u32)
     }
 
     /// How long a list of something for each document is: so that it can be worked on [`AT_ONCE`] at a time.
@@ -257,6 +274,13 @@ impl Index {
 }
 
 impl Postings {
+    /// Those of a term that tells nothing.
+    const IDLE: Self = Self { tells: 0.0, start: 0, length: 0, table: false, wraps: true };
+
+    fn is_idle(&self) -> bool {
+        self.length == 0
+    }
+
     fn range(&self) -> Range<usize> {
         self.start as usize..(self.start + self.length) as usize
     }

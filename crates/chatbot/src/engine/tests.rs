@@ -87,6 +87,15 @@ fn what_is_not_known_is_not_answered() {
 }
 
 #[test]
+fn what_only_wraps_a_question_is_not_answered() {
+    let engine = engine();
+    for text in ["教えてください", "どうすればいいですか", "How do I", "please tell me how to", "yes", "no"]
+    {
+        assert_eq!(engine.reply(text, None, None).outcome, Outcome::Handover, "{text}");
+    }
+}
+
+#[test]
 fn every_listed_phrasing_is_answered_by_its_entry() {
     let engine = engine();
     let knowledge = Knowledge::built_in().expect("valid");

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::Entry;
 
-use super::{AT_ONCE, Index, Postings, Read, score_weight, tells};
+use super::{AT_ONCE, FILLER, Index, Postings, Read, score_weight, tells};
 use crate::lexicon::Mention;
 use crate::text::Hashed;
 
@@ -15,6 +15,8 @@ pub struct Search<'a> {
     concepts: Vec<&'a Postings>,
     /// BM25 of each document, and of none: see [`Index::stride`].
     scores: Vec<f32>,
+    /// The document that it stands in word for word.
+    verbatim: Option<u32>,
     /// The weight of the whole question.
     total: f32,
 }
@@ -38,6 +40,8 @@ struct Sought<'a> {
     weight: f32,
     /// What a match is worth.
     worth: f32,
+    /// Whether it only wraps what is asked.
+    wraps: bool,
     /// The position of the concept that its words express.
     concept: Option<u32>,
 }
@@ -51,11 +55,13 @@ impl<'a> Search<'a> {
         let sought = once(index, read, &concepts);
         let total = sought.iter().map(|sought| sought.weight).sum();
         let concepts = concepts.into_iter().map(|(_, postings)| postings).collect();
-        let mut search = Self { index, sought, concepts, scores: vec![0.0; index.stride()], total };
+        let verbatim = index.verbatim.get(&read.whole()).copied();
+        let mut search = Self { index, sought, concepts, scores: vec![0.0; index.stride()], verbatim, total };
         search.score();
-        // What somebody wrote down as a phrasing of an entry means that entry, whatever else is like it.
-        if let Some(&document) = index.verbatim.get(&read.whole()) {
-            search.scores[document as usize] += largest(&search.scores);
+        // What somebody wrote down as a phrasing of an entry means that entry, whatever else is like it, and even if all of it
+        // is in every entry.
+        if let Some(document) = verbatim {
+            search.scores[document as usize] += largest(&search.scores).max(1.0);
         }
         search
     }
@@ -87,15 +93,24 @@ impl<'a> Search<'a> {
         best
     }
 
-    /// Share of the question's weight that a document has, 0 to 1.
+    /// Share of the question's weight that a document has, 0 to 1. What only wraps a question counts little
+    /// where they share nothing else: "please tell me how" is no question, but "thanks" may well be an entry.
     pub fn coverage(&self, document: usize) -> f32 {
+        if self.verbatim == Some(document as u32) {
+            return 1.0;
+        }
         let holds = |postings: &Postings| self.index.holds(postings, document);
         let covered = |sought: &&Sought<'_>| {
             sought.own.is_some_and(holds)
                 || sought.concept.is_some_and(|concept| holds(self.concepts[concept as usize]))
         };
-        let covered: f32 = self.sought.iter().filter(covered).map(|sought| sought.weight).sum();
-        if covered > 0.0 { (covered / self.total).min(1.0) } else { 0.0 }
+        let (mut weight, mut wraps) = (0.0, true);
+        for sought in self.sought.iter().filter(covered) {
+            weight += sought.weight;
+            wraps &= sought.wraps;
+        }
+        let share = if weight > 0.0 { (weight / self.total).min(1.0) } else { 0.0 };
+        if wraps && !self.index.greetings[document] { share * FILLER.0 } else { share }
     }
 
     fn score(&mut self) {
@@ -134,16 +149,21 @@ fn once<'a>(index: &'a Index, read: &Read, concepts: &[(u64, &Postings)]) -> Vec
     let mut places = Hashed::with_capacity_and_hasher(terms.len(), Default::default());
     let mut once: Vec<Sought<'a>> = Vec::with_capacity(terms.len());
     for term in terms {
+        let own = index.terms.get(&term.hash);
+        if own.is_some_and(Postings::is_idle) {
+            continue;
+        }
         let concept = read.concept(term);
         let concept = concept.and_then(|concept| concepts.iter().position(|&(known, _)| known == concept));
         let concept = concept.map(|position| position as u32);
         match places.entry(term.hash) {
             Entry::Vacant(place) => {
                 place.insert(once.len());
-                let own = index.terms.get(&term.hash);
                 let tells = own.map_or_else(|| tells(term.hash, term.class, index.rarest), |own| own.tells);
                 let (weight, worth) = (tells * term.share, score_weight(term.class));
-                once.push(Sought { own, weight, worth, concept });
+                // A word that no document has covers nothing, unless it is said in other words.
+                let wraps = own.is_some_and(|own| own.wraps);
+                once.push(Sought { own, weight, worth, wraps, concept });
             }
             Entry::Occupied(place) => {
                 let before = &mut once[*place.get()];

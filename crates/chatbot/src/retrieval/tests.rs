@@ -55,6 +55,27 @@ fn a_phrasing_word_for_word_wins() {
 }
 
 #[test]
+fn what_all_entries_are_phrased_with_tells_nothing() {
+    let things = ["請求書", "領収書", "在庫", "予約", "契約", "写真", "部署", "会員", "連絡先", "報告", "休暇", "注文"];
+    let phrased = things.map(|thing| format!("{thing}はどこですか"));
+    let build = |first: &[&'static str]| {
+        let documents = phrased.iter().enumerate().map(|(number, text)| {
+            let more = first.iter().filter(move |_| number == 0);
+            std::iter::once(text.as_str()).chain(more.copied()).map(|text| (Field::Asked, text))
+        });
+        Index::build(documents, Lexicon::default())
+    };
+    let index = build(&[]);
+    assert_eq!(index.search("どこですか", 1), [], "any of them would be an answer");
+    let hit = index.search("在庫はどこですか？", 1)[0];
+    assert_eq!((hit.document, hit.coverage), (2, 1.0));
+    let index = build(&["どこですか", "!"]);
+    let hit = index.search("どこですか", 1)[0];
+    assert_eq!((hit.document, hit.coverage), (0, 1.0), "unless one is phrased with nothing else");
+    assert_eq!(index.search("？！", 1), [], "but nothing is no phrasing");
+}
+
+#[test]
 fn an_answer_is_found_but_a_question_wins() {
     let fields = |asked, answer| [(Field::Asked, asked), (Field::Answer, answer)];
     let documents = [fields("Opening hours", "Ask for a refund there."), fields("Refund", "Within 30 days.")];
@@ -81,6 +102,21 @@ fn what_wraps_a_question_hardly_counts() {
     {
         let hit = index.search(question, 1)[0];
         assert!(hit.coverage > 0.4, "{question}: {hit:?}");
+    }
+}
+
+#[test]
+fn what_only_wraps_a_question_is_none() {
+    let texts =
+        ["How do I reset my password?", "料金を教えてください", "Thank you very much", "Which plans are there?"];
+    let index = Index::build(texts.map(|text| [(Field::Asked, text)]), Lexicon::default());
+    let coverage = |question: &str| index.search(question, 1).first().map_or(0.0, |hit| hit.coverage);
+    for question in ["How do I", "please tell me how", "教えてください", "どうすればいいですか", "there are"]
+    {
+        assert!(coverage(question) <= 0.3, "{question}: {}", coverage(question));
+    }
+    for question in ["How do I reset it", "料金を教えて", "plans?", "thanks", "thank you so much"] {
+        assert!(coverage(question) > 0.55, "{question}: {}", coverage(question));
     }
 }
 
