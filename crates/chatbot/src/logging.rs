@@ -19,7 +19,7 @@ pub fn start(filter: Targets) {
         // Where standard output is gone there is nowhere to say so.
         let _ = std::io::stdout().lock().write_all(line);
     });
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    tracing_subscriber::registry().with(lines).with(filter).init();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         // The panic's own text may quote what somebody wrote, so only its place is logged.

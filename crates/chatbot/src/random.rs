@@ -38,17 +38,22 @@ impl Digits {
 
     /// The number that these are the digits of: all of them, in lower case.
     pub fn parse(digits: &str) -> Option<u128> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        let whole = digits.len() == Self::LENGTH && digits.bytes().all(hex);
-        whole.then(|| u128::from_str_radix(digits, 16).ok()).flatten()
+        let add = |number: u128, digit: u8| {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            Some(number << 4 | u128::from(value))
+        };
+        (digits.len() == Self::LENGTH).then(|| digits.bytes().try_fold(0, add)).flatten()
     }
 
     /// Those of this number.
     pub fn of(bits: u128) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [0; Self::LENGTH];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
-            pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(bits.to_be_bytes()) {
+            *pair = PAIRS[usize::from(byte)];
         }
         Self(digits)
     }
@@ -58,6 +63,18 @@ impl Digits {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }
+
+/// The two digits of each byte.
+const PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 impl fmt::Display for Digits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +87,12 @@ mod tests {
     #[test]
     fn digits_are_those_of_the_number() {
         for bits in [0, 1, 0x0123_4567_89ab_cdef, u128::MAX, u128::MAX << 17] {
-            assert_eq!(super::Digits::of(bits).as_str(), format!("{bits:032x}"));
+            let digits = super::Digits::of(bits);
+            assert_eq!(digits.as_str(), format!("{bits:032x}"));
+            assert_eq!(super::Digits::parse(digits.as_str()), Some(bits));
+        }
+        for text in ["", "0", &"0".repeat(31), &"0".repeat(33), &"F".repeat(32), &"g".repeat(32), &"+1".repeat(16)] {
+            assert_eq!(super::Digits::parse(text), None, "{text}");
         }
     }
 }

@@ -51,8 +51,6 @@ pub struct SegmentId(u32);
 
 impl ConversationId {
     const PREFIX: &str = "cv_";
-    /// Bytes of an id's text.
-    pub const LENGTH: usize = Self::PREFIX.len() + Digits::LENGTH;
 
     /// A new, unguessable id.
     pub fn random() -> std::io::Result<Self> {
@@ -82,10 +80,23 @@ impl MessageId {
 /// What an id of 128 bits is in text: its prefix and 32 digits.
 macro_rules! named {
     ($id:ident, $what:literal) => {
+        impl $id {
+            /// Bytes of an id's text.
+            pub const LENGTH: usize = Self::PREFIX.len() + Digits::LENGTH;
+
+            /// Does something with the text. It is written at once, every request has several.
+            fn spell<T>(self, with: impl FnOnce(&str) -> T) -> T {
+                let mut text = [0; Self::LENGTH];
+                let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
+                prefix.copy_from_slice(Self::PREFIX.as_bytes());
+                digits.copy_from_slice(Digits::of(self.0).as_str().as_bytes());
+                with(str::from_utf8(&text).unwrap_or_default())
+            }
+        }
+
         impl fmt::Display for $id {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(Self::PREFIX)?;
-                f.write_str(Digits::of(self.0).as_str())
+                self.spell(|text| f.write_str(text))
             }
         }
 
@@ -100,7 +111,7 @@ macro_rules! named {
 
         impl Serialize for $id {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                self.spell(|text| serializer.serialize_str(text))
             }
         }
 
