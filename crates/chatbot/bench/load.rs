@@ -9,16 +9,46 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// How often the generator pauses before it looks for answers again: some microseconds.
+const PAUSES: u32 = 100;
+
 /// What to ask, where and how.
 #[derive(Debug)]
 pub(crate) struct Script {
-    pub(crate) address: SocketAddr,
-    pub(crate) path: &'static str,
-    /// Complete header lines, besides those every request has.
-    pub(crate) headers: String,
-    pub(crate) questions: Vec<String>,
+    address: SocketAddr,
+    /// A request up to the length of its body.
+    head: String,
+    /// Each as JSON.
+    questions: Vec<String>,
     /// Turns of a conversation before a new one begins; 0 where there are no conversations.
-    pub(crate) turns: usize,
+    turns: usize,
+}
+
+impl Script {
+    /// `headers` are complete lines, besides those that every request has.
+    pub(crate) fn new(address: SocketAddr, path: &str, headers: &str, questions: &[String], turns: usize) -> Self {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n{headers}Content-Length: "
+        );
+        let questions = questions.iter().map(|question| serde_json::Value::from(question.as_str()).to_string());
+        Self { address, head, questions: questions.collect(), turns }
+    }
+
+    /// Writes a request, in place of the one before.
+    fn write(&self, request: &mut String, question: &str, conversation: Option<&str>) {
+        const MESSAGE: &str = "{\"message\":";
+        const CONVERSATION: &str = ",\"conversation_id\":\"";
+        let (before, id, after) = match conversation {
+            Some(id) => (CONVERSATION, id, "\"}"),
+            None => ("", "", "}"),
+        };
+        let body = [MESSAGE, question, before, id, after];
+        let length = body.iter().map(|part| part.len()).sum::<usize>();
+        request.clear();
+        for part in [&self.head, itoa::Buffer::new().format(length), "\r\n\r\n"].into_iter().chain(body) {
+            request.push_str(part);
+        }
+    }
 }
 
 /// What came of it.
@@ -57,10 +87,14 @@ impl Load {
 /// Asks over `connections` connections for a while; every request in flight at the end is waited for.
 ///
 /// The generator never sleeps meanwhile: to wake it is work that the kernel would charge to the server
-/// under test, and that a caller on another machine does not cause.
+/// under test, and that a caller on another machine does not cause. While there is nothing to do it pauses, and it writes
+/// requests from parts made before: where both run on one core's two threads, what it computes slows the server down.
 pub(crate) async fn run(script: &Arc<Script>, connections: usize, duration: Duration) -> Result<Load> {
     let awake = tokio::spawn(async {
         loop {
+            for _ in 0..PAUSES {
+                std::hint::spin_loop();
+            }
             tokio::task::yield_now().await;
         }
     });
@@ -82,6 +116,7 @@ async fn client(script: Arc<Script>, number: usize, until: Instant) -> Result<Lo
     let mut load = Load::default();
     let mut connection = Connection::open(script.address).await?;
     let mut conversation: Option<String> = None;
+    let mut request = String::new();
     // Clients start at different questions, so that they do not march in step.
     for (turn, question) in script.questions.iter().cycle().skip(number * 7).enumerate() {
         if Instant::now() >= until {
@@ -90,7 +125,7 @@ async fn client(script: Arc<Script>, number: usize, until: Instant) -> Result<Lo
         if script.turns > 0 && turn % script.turns == 0 {
             conversation = None;
         }
-        let request = request(&script, question, conversation.as_deref());
+        script.write(&mut request, question, conversation.as_deref());
         let started = Instant::now();
         let (status, body) = connection.exchange(&request).await?;
         load.latencies.push(started.elapsed());
@@ -106,20 +141,6 @@ async fn client(script: Arc<Script>, number: usize, until: Instant) -> Result<Lo
         }
     }
     Ok(load)
-}
-
-fn request(script: &Script, question: &str, conversation: Option<&str>) -> String {
-    let body = match conversation {
-        Some(id) => format!("{{\"message\":{question:?},\"conversation_id\":\"{id}\"}}"),
-        None => format!("{{\"message\":{question:?}}}"),
-    };
-    format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{}\r\n{body}",
-        script.path,
-        script.address,
-        body.len(),
-        script.headers
-    )
 }
 
 /// A text member of a JSON object, without parsing the whole.
@@ -205,8 +226,10 @@ pub(crate) async fn streams(script: &Arc<Script>, number: usize, open: impl FnOn
         readers.spawn(async move {
             let mut stream = TcpStream::connect(script.address).await?;
             let question = &script.questions[position % script.questions.len()];
-            let text = request(&script, question, None).replacen("\r\n", "\r\nAccept: text/event-stream\r\n", 1);
-            stream.write_all(text.as_bytes()).await?;
+            let mut request = String::new();
+            script.write(&mut request, question, None);
+            let request = request.replacen("\r\n", "\r\nAccept: text/event-stream\r\n", 1);
+            stream.write_all(request.as_bytes()).await?;
             let mut received = Vec::new();
             let mut buffer = [0; 4096];
             let mut told = false;

@@ -269,18 +269,12 @@ fn start_smartbot(arguments: &Arguments, directory: &Path, tenants: Option<&Path
 }
 
 fn smartbot_script(server: &Server, tenants: &Tenants, tenant: usize) -> Script {
-    Script {
-        address: server.address,
-        path: "/v1/chat",
-        headers: format!("Authorization: Bearer {}\r\n", tenants.keys[tenant]),
-        questions: tenants.questions.clone(),
-        turns: 10,
-    }
+    let key = format!("Authorization: Bearer {}\r\n", tenants.keys[tenant]);
+    Script::new(server.address, "/v1/chat", &key, &tenants.questions, 10)
 }
 
 fn flask_script(server: &Server, tenants: &Tenants) -> Script {
-    let questions = tenants.questions.clone();
-    Script { address: server.address, path: "/chat", headers: String::new(), questions, turns: 0 }
+    Script::new(server.address, "/chat", "", &tenants.questions, 0)
 }
 
 /// The least that a request costs here: axum with one route that answers a constant.
