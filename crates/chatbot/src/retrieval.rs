@@ -67,6 +67,11 @@ fn score_weight(class: Class) -> f32 {
 /// and at most.
 const FILLER: (f32, f32) = (0.3, 0.5);
 
+/// Whether a term only wraps what is asked. A kana alone is in every text.
+fn wraps(term: u64, class: Class) -> bool {
+    class == Class::Kana || is_filler(term)
+}
+
 /// How much a term tells about a question: its rarity, unless it only wraps what is asked. A concept is no part of the
 /// question: its words are.
 fn tells(term: u64, class: Class, idf: f32) -> f32 {
@@ -158,7 +163,7 @@ impl Index {
                 let read = index.read(text);
                 if field == Field::Asked && !read.analysis.units.is_empty() {
                     index.verbatim.entry(read.whole()).or_insert(number);
-                    greets |= read.analysis.terms.iter().all(|term| is_filler(term.hash));
+                    greets |= read.analysis.terms.iter().all(|term| wraps(term.hash, term.class));
                 }
                 let terms = read.analysis.terms.iter().map(|term| (term.hash, term.class));
                 let concepts = read.mentions.iter().map(|mention| (mention.concept, Class::Concept));
@@ -187,7 +192,7 @@ impl Index {
                 (document, idf * score_weight(class) * counts.saturated(lengths[document as usize], average))
             };
             let (table, start, length) = index.keep(postings.into_iter().map(weigh).collect());
-            let (tells, wraps) = (tells(term, class, idf), is_filler(term));
+            let (tells, wraps) = (tells(term, class, idf), wraps(term, class));
             index.terms.insert(term, Postings { tells, start, length, table, wraps });
         }
         index.lists.shrink_to_fit();

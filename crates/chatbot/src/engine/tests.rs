@@ -89,8 +89,17 @@ fn what_is_not_known_is_not_answered() {
 #[test]
 fn what_only_wraps_a_question_is_not_answered() {
     let engine = engine();
-    for text in ["教えてください", "どうすればいいですか", "How do I", "please tell me how to", "yes", "no"]
-    {
+    for text in [
+        "教えてください",
+        "どうすればいいですか",
+        "How do I",
+        "please tell me how to",
+        "yes",
+        "no",
+        "はい",
+        "うん",
+        "あ",
+    ] {
         assert_eq!(engine.reply(text, None, None).outcome, Outcome::Handover, "{text}");
     }
 }

@@ -107,7 +107,7 @@ impl<'a> Search<'a> {
         let (mut weight, mut wraps) = (0.0, true);
         for sought in self.sought.iter().filter(covered) {
             weight += sought.weight;
-            wraps &= sought.wraps;
+            wraps &= sought.wraps && sought.concept.is_none();
         }
         let share = if weight > 0.0 { (weight / self.total).min(1.0) } else { 0.0 };
         if wraps && !self.index.greetings[document] { share * FILLER.0 } else { share }
@@ -161,7 +161,6 @@ fn once<'a>(index: &'a Index, read: &Read, concepts: &[(u64, &Postings)]) -> Vec
                 place.insert(once.len());
                 let tells = own.map_or_else(|| tells(term.hash, term.class, index.rarest), |own| own.tells);
                 let (weight, worth) = (tells * term.share, score_weight(term.class));
-                // A word that no document has covers nothing, unless it is said in other words.
                 let wraps = own.is_some_and(|own| own.wraps);
                 once.push(Sought { own, weight, worth, wraps, concept });
             }

@@ -111,13 +111,16 @@ fn what_only_wraps_a_question_is_none() {
         ["How do I reset my password?", "料金を教えてください", "Thank you very much", "Which plans are there?"];
     let index = Index::build(texts.map(|text| [(Field::Asked, text)]), Lexicon::default());
     let coverage = |question: &str| index.search(question, 1).first().map_or(0.0, |hit| hit.coverage);
-    for question in ["How do I", "please tell me how", "教えてください", "どうすればいいですか", "there are"]
+    for question in ["How do I", "please tell me how", "教えてください", "どうすればいいですか", "あ"]
     {
         assert!(coverage(question) <= 0.3, "{question}: {}", coverage(question));
     }
     for question in ["How do I reset it", "料金を教えて", "plans?", "thanks", "thank you so much"] {
         assert!(coverage(question) > 0.55, "{question}: {}", coverage(question));
     }
+    let text = [(Field::Asked, "The price")];
+    let synonyms = Lexicon::new("tenant", [["price", "how many"]]);
+    assert_eq!(Index::build([text], synonyms).search("How many?", 1)[0].coverage, 1.0, "it is said in other words");
 }
 
 #[test]
