@@ -83,7 +83,6 @@ impl Replying {
 pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<Turn, Problem> {
     let Asked { conversation, told, message, locale } = asked;
     app.admit_message(caller).await?;
-    let now_ms = now_ms();
     let mut history = Cow::Borrowed(told);
     let (key, before) = match conversation {
         Some(id) => {
@@ -102,14 +101,14 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
         None => (caller.conversation(app.store.name(caller.tenant.id()).map_err(|_| Problem::internal())?), None),
     };
     let state = before.as_ref().map_or(State::Bot, |before| before.state);
-    let asked = Message::new(MessageId::unique(), Role::User, message.to_owned(), now_ms);
+    let asked = Message::new(MessageId::unique(), Role::User, message.to_owned(), now_ms());
     match state {
         State::Bot | State::PendingHuman => {}
         // Rare, and its state is large: every request would carry it along.
         State::Human => return Box::pin(silent(app, caller, key, asked, locale)).await,
         State::Closed => return Err(Problem::closed()),
     }
-    refuse_while_generating(before.as_ref(), now_ms)?;
+    refuse_while_generating(before.as_ref(), asked.at_ms)?;
 
     // A short question may go on with the one before.
     let previous = before.as_ref().map_or_else(|| question(told), |before| before.question.as_deref());
@@ -121,7 +120,7 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
         Outcome::DidYouMean | Outcome::Handover => writing(app, caller, &history, message, reply.language).await?,
     };
     let provenance = provenance(&mut reply, message);
-    let mut answer = Message::new(MessageId::unique(), Role::Assistant, String::new(), now_ms);
+    let mut answer = Message::new(MessageId::unique(), Role::Assistant, String::new(), asked.at_ms);
     let Some((writing, citations)) = writing else {
         answer.text = reply.text;
         answer.provenance = Some(provenance.into());
@@ -133,7 +132,7 @@ pub async fn take(app: &Arc<App>, caller: &Caller, asked: Asked<'_>) -> Result<T
     };
 
     answer.status = Status::Generating;
-    answer.lease_until_ms = Some(now_ms + LEASE_MS);
+    answer.lease_until_ms = Some(now_ms() + LEASE_MS);
     answer.provenance = Some(Box::new(Provenance {
         outcome: Outcome::Answer,
         source: Source::Model,
