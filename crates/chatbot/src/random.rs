@@ -58,6 +58,11 @@ impl Digits {
         Self(digits)
     }
 
+    /// The digits as bytes of text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The digits as text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()

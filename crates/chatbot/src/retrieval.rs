@@ -191,30 +191,29 @@ impl Index {
             let weigh = |(document, counts): (u32, Counts)| {
                 (document, idf * score_weight(class) * counts.saturated(lengths[document as usize], average))
             };
-            let (table, start, length) = index.keep(postings.into_iter().map(weigh).collect());
             let (tells, wraps) = (tells(term, class, idf), wraps(term, class));
-            index.terms.insert(term, Postings { tells, start, length, table, wraps });
+            let postings = index.keep(tells, wraps, postings.into_iter().map(weigh).collect());
+            index.terms.insert(term, postings);
         }
         index.lists.shrink_to_fit();
         index.tables.shrink_to_fit();
         index
     }
 
-    /// Keeps the weights of a term: whether in a table, where, and how many.
-    fn keep(&mut self, weights: Vec<(u32, f32)>) -> (bool, u32, u32) {
+    fn keep(&mut self, tells: f32, wraps: bool, weights: Vec<(u32, f32)>) -> Postings {
         let table = weights.len() * COMMON > self.documents;
         if !table {
             let start = self.lists.len() as u32;
             let length = weights.len() as u32;
             self.lists.extend(weights);
-            return (table, start, length);
+            return Postings { tells, start, length, table, wraps };
         }
         let start = self.tables.len();
         self.tables.resize(start + self.stride(), 0.0);
         for (document, weight) in weights {
             self.tables[start + document as usize] = weight;
         }
-        (table, start as u32, self.stride() as u32)
+        Postings { tells, start: start as u32, length: self.stride() as u32, table, wraps }
     }
 
     /// How long a list of something for each document is: so that it can be worked on [`AT_ONCE`] at a time.

@@ -89,7 +89,7 @@ macro_rules! named {
                 let mut text = [0; Self::LENGTH];
                 let (prefix, digits) = text.split_at_mut(Self::PREFIX.len());
                 prefix.copy_from_slice(Self::PREFIX.as_bytes());
-                digits.copy_from_slice(Digits::of(self.0).as_str().as_bytes());
+                digits.copy_from_slice(Digits::of(self.0).as_bytes());
                 with(str::from_utf8(&text).unwrap_or_default())
             }
         }

@@ -40,8 +40,6 @@ struct Sought<'a> {
     weight: f32,
     /// What a match is worth.
     worth: f32,
-    /// Whether it only wraps what is asked.
-    wraps: bool,
     /// The position of the concept that its words express.
     concept: Option<u32>,
 }
@@ -107,7 +105,7 @@ impl<'a> Search<'a> {
         let (mut weight, mut wraps) = (0.0, true);
         for sought in self.sought.iter().filter(covered) {
             weight += sought.weight;
-            wraps &= sought.wraps && sought.concept.is_none();
+            wraps &= sought.concept.is_none() && sought.own.is_some_and(|own| own.wraps);
         }
         let share = if weight > 0.0 { (weight / self.total).min(1.0) } else { 0.0 };
         if wraps && !self.index.greetings[document] { share * FILLER.0 } else { share }
@@ -161,8 +159,7 @@ fn once<'a>(index: &'a Index, read: &Read, concepts: &[(u64, &Postings)]) -> Vec
                 place.insert(once.len());
                 let tells = own.map_or_else(|| tells(term.hash, term.class, index.rarest), |own| own.tells);
                 let (weight, worth) = (tells * term.share, score_weight(term.class));
-                let wraps = own.is_some_and(|own| own.wraps);
-                once.push(Sought { own, weight, worth, wraps, concept });
+                once.push(Sought { own, weight, worth, concept });
             }
             Entry::Occupied(place) => {
                 let before = &mut once[*place.get()];
